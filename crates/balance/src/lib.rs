@@ -1,0 +1,1 @@
+//! Choosing a backend, retrying, admitting: pure functions of time and chance

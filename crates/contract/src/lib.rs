@@ -1,0 +1,32 @@
+//! What two Headgate processes must agree on: names, the bucket's layout, manifests, releases and how one version is
+//! picked from them, the catalog, paths, headers, error kinds and the fleet's state report. Pure: no IO, no async.
+//!
+//! # Layout
+//! - [`name`], [`digest`], [`real`], [`format`]: the small types everything else is made of
+//! - [`layout`]: where things are in the bucket
+//! - [`manifest`]: what a version is; [`claim`]: who is making one
+//! - [`release`]: which versions of a model are served, and [`release::pick`]; [`catalog`]: all releases of a store
+//! - [`route`], [`header`], [`error`]: what a prediction call looks like from outside
+//! - [`fleet`]: what a backend tells a gateway
+//! - [`config`]: flag over environment over file over default
+
+pub mod catalog;
+pub mod claim;
+pub mod config;
+pub mod digest;
+pub mod error;
+pub mod fleet;
+pub mod format;
+pub mod header;
+pub mod layout;
+pub mod manifest;
+pub mod name;
+pub mod real;
+pub mod release;
+pub mod route;
+
+pub use digest::Digest;
+pub use error::Kind;
+pub use manifest::Manifest;
+pub use name::{ModelName, Version};
+pub use release::Release;

@@ -1,0 +1,256 @@
+//! The grammar of the doors' paths: what a method and a path ask for. The same at the edge and in a backend.
+
+use crate::{Kind, ModelName, Version};
+
+/// The longest path that is read, in bytes.
+pub const PATH_BYTES_MAX: usize = 2048;
+
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// Score rows of a model.
+    Predict(Protocol, Target),
+    /// Is the process up?
+    Live,
+    /// Can it answer predictions?
+    Ready,
+    /// What is this server?
+    ServerMetadata,
+    /// What goes into a model and what comes out?
+    ModelMetadata(Target),
+    /// Can this model answer?
+    ModelReady(Target),
+    /// The states of a model's versions, as TF Serving spells them.
+    ModelStatus(Target),
+    /// All models, versions, states and reasons.
+    RepositoryIndex,
+}
+
+/// How a prediction's body is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// Open Inference Protocol v2, REST.
+    V2,
+    /// TF Serving's and KServe's v1.
+    V1,
+}
+
+/// The model, and which of its versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The model.
+    pub model: ModelName,
+    /// Which version.
+    pub choice: Choice,
+}
+
+/// Which version of a model a caller wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The one that the release picks.
+    Any,
+    /// This one.
+    Version(Version),
+    /// The one that a label names.
+    Label(String),
+}
+
+/// A request that asks for nothing that is here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct RouteError {
+    /// [`Kind::NotFound`], [`Kind::MethodNotAllowed`] or [`Kind::InvalidRequest`].
+    pub kind: Kind,
+    /// What is wrong, for the caller.
+    pub message: String,
+}
+
+impl Protocol {
+    /// Its name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Protocol::V2 => "v2",
+            Protocol::V1 => "v1",
+        }
+    }
+}
+
+/// Reads a method and a path (without its query).
+pub fn parse(method: &str, path: &str) -> Result<Route, RouteError> {
+    if path.len() > PATH_BYTES_MAX {
+        return Err(refuse(Kind::InvalidRequest, format!("path is longer than {PATH_BYTES_MAX} bytes")));
+    }
+    let decoded = percent_decode(path)
+        .ok_or_else(|| refuse(Kind::InvalidRequest, "path is not valid percent-encoded UTF-8".to_owned()))?;
+    let (wanted, route) = match decoded.trim_end_matches('/').strip_prefix('/').unwrap_or("") {
+        "v2" => ("GET", Route::ServerMetadata),
+        "v2/health/live" => ("GET", Route::Live),
+        "v2/health/ready" => ("GET", Route::Ready),
+        "v2/repository/index" => ("POST", Route::RepositoryIndex),
+        rest => match (rest.strip_prefix("v2/models/"), rest.strip_prefix("v1/models/")) {
+            (Some(rest), _) => v2(rest)?,
+            (_, Some(rest)) => v1(rest)?,
+            _ => return Err(refuse(Kind::NotFound, format!("nothing is at '{}'", shorten(&decoded)))),
+        },
+    };
+    // HEAD and GET ask the same; the index is read by GET too, as browsers and curl would.
+    let allowed = method == wanted
+        || (wanted == "GET" && method == "HEAD")
+        || (route == Route::RepositoryIndex && matches!(method, "GET" | "HEAD"));
+    if !allowed {
+        return Err(refuse(Kind::MethodNotAllowed, format!("'{}' takes {wanted}, not {method}", shorten(&decoded))));
+    }
+    Ok(route)
+}
+
+fn v2(rest: &str) -> Result<(&'static str, Route), RouteError> {
+    let (rest, infer) = strip_last(rest, "infer");
+    let (rest, ready) = if infer { (rest, false) } else { strip_last(rest, "ready") };
+    let target = target(rest)?;
+    Ok(if infer {
+        ("POST", Route::Predict(Protocol::V2, target))
+    } else if ready {
+        ("GET", Route::ModelReady(target))
+    } else {
+        ("GET", Route::ModelMetadata(target))
+    })
+}
+
+fn v1(rest: &str) -> Result<(&'static str, Route), RouteError> {
+    match rest.rsplit_once(':') {
+        Some((rest, "predict")) => Ok(("POST", Route::Predict(Protocol::V1, target(rest)?))),
+        Some((_, verb)) => {
+            Err(refuse(Kind::NotFound, format!("verb ':{}' is unknown: ':predict' expected", shorten(verb))))
+        }
+        None => {
+            let (rest, metadata) = strip_last(rest, "metadata");
+            let target = target(rest)?;
+            Ok(("GET", if metadata { Route::ModelMetadata(target) } else { Route::ModelStatus(target) }))
+        }
+    }
+}
+
+/// `<model>`, `<model>/versions/<n>` or `<model>/labels/<label>`.
+fn target(text: &str) -> Result<Target, RouteError> {
+    let segments: Vec<&str> = text.split('/').collect();
+    let (model, choice) = match segments.as_slice() {
+        [model @ .., "versions", number] => {
+            let version = number.parse().map_err(|e| refuse(Kind::InvalidRequest, format!("{e}")))?;
+            (model, Choice::Version(version))
+        }
+        [model @ .., "labels", label] => (model, Choice::Label((*label).to_owned())),
+        model => (model, Choice::Any),
+    };
+    Ok(Target { model: model_name(model)?, choice })
+}
+
+/// A model's name as it is written, or with the scope's text as it is (`bank/São%20Paulo`).
+fn model_name(segments: &[&str]) -> Result<ModelName, RouteError> {
+    let refused = |e: crate::name::NameError| refuse(Kind::InvalidRequest, e.to_string());
+    let joined = segments.join("/");
+    match (joined.parse::<ModelName>(), segments) {
+        (Ok(name), _) => Ok(name),
+        (Err(_), [base, scope]) => {
+            let base = base.parse::<ModelName>().map_err(refused)?;
+            ModelName::scoped(&base, scope).map_err(refused)
+        }
+        (Err(error), _) => Err(refused(error)),
+    }
+}
+
+fn strip_last<'a>(text: &'a str, word: &str) -> (&'a str, bool) {
+    match text.rsplit_once('/') {
+        Some((rest, last)) if last == word => (rest, true),
+        _ => (text, false),
+    }
+}
+
+fn percent_decode(path: &str) -> Option<String> {
+    if !path.contains('%') {
+        return Some(path.to_owned());
+    }
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        if byte == b'%' {
+            let mut decoded = [0; 1];
+            hex::decode_to_slice(rest.get(..2)?, &mut decoded).ok()?;
+            bytes.push(decoded[0]);
+            rest = &rest[2..];
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn refuse(kind: Kind, message: String) -> RouteError {
+    RouteError { kind, message }
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(120).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any(model: &str) -> Target {
+        Target { model: model.parse().unwrap(), choice: Choice::Any }
+    }
+
+    #[test]
+    fn every_door() {
+        let two = Target { model: "m".parse().unwrap(), choice: Choice::Version(Version::new(2).unwrap()) };
+        let canary = Target { model: "m/JFK".parse().unwrap(), choice: Choice::Label("canary".into()) };
+        for (method, path, route) in [
+            ("GET", "/v2", Route::ServerMetadata),
+            ("GET", "/v2/health/live", Route::Live),
+            ("GET", "/v2/health/ready", Route::Ready),
+            ("POST", "/v2/repository/index", Route::RepositoryIndex),
+            ("GET", "/v2/models/m", Route::ModelMetadata(any("m"))),
+            ("GET", "/v2/models/m/ready", Route::ModelReady(any("m"))),
+            ("POST", "/v2/models/m/infer", Route::Predict(Protocol::V2, any("m"))),
+            ("POST", "/v2/models/m/JFK/infer", Route::Predict(Protocol::V2, any("m/JFK"))),
+            ("POST", "/v2/models/m%2FJFK/infer", Route::Predict(Protocol::V2, any("m/JFK"))),
+            ("POST", "/v2/models/m/S%C3%A3o%20Paulo/infer", Route::Predict(Protocol::V2, any("m/S~c3~a3o~20Paulo"))),
+            ("POST", "/v2/models/m/versions/2/infer", Route::Predict(Protocol::V2, two.clone())),
+            ("GET", "/v2/models/m/versions/2", Route::ModelMetadata(two.clone())),
+            ("GET", "/v1/models/m", Route::ModelStatus(any("m"))),
+            ("POST", "/v1/models/m:predict", Route::Predict(Protocol::V1, any("m"))),
+            ("POST", "/v1/models/m/versions/2:predict", Route::Predict(Protocol::V1, two)),
+            ("POST", "/v1/models/m/JFK/labels/canary:predict", Route::Predict(Protocol::V1, canary)),
+        ] {
+            assert_eq!(parse(method, path), Ok(route), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_says_why() {
+        for (method, path, kind) in [
+            ("GET", "/", Kind::NotFound),
+            ("GET", "/v3/models/m", Kind::NotFound),
+            ("GET", "/v2/models/m/infer", Kind::MethodNotAllowed),
+            ("POST", "/v1/models/m:explode", Kind::NotFound),
+            ("POST", "/v2/models/m/versions/0/infer", Kind::InvalidRequest),
+            ("POST", "/v2/models//infer", Kind::InvalidRequest),
+            ("POST", "/v2/models/../infer", Kind::InvalidRequest),
+            ("POST", "/v2/models/a/b/c/infer", Kind::InvalidRequest),
+            ("POST", "/v2/models/%zz/infer", Kind::InvalidRequest),
+        ] {
+            assert_eq!(parse(method, path).unwrap_err().kind, kind, "{method} {path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_panics(path in "/v[12]/models/[a-z/:%.~0-9]{0,40}") {
+            let _ = parse("POST", &path);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Scoring: columns in, scores out

@@ -1,0 +1,1 @@
+//! The bucket: store, publish, release, watch

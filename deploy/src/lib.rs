@@ -1,0 +1,1 @@
+//! Headgate: serves models from a bucket

@@ -1,0 +1,1 @@
+//! The edge: finds the backends, picks version and backend, retries

@@ -1,0 +1,1 @@
+//! Open-loop load, scenarios and faults against real Headgate processes

@@ -1,0 +1,1 @@
+//! Train and publish model versions
