@@ -1,0 +1,31 @@
+# `make up` runs Headgate, `make test` proves it. Each target is one or two commands; what they need is installed by
+# tools/setup, once.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.PHONY: up test lint bench help setup
+
+up: ## run the whole system here: file store, sample model, two backends, a gateway (ARGS="--backends 3 ...")
+	@tools/setup up
+	@cargo build --release --locked -p headgate
+	@target/release/headgate up $(ARGS)
+
+test: ## everything that CI runs: format, lints, arrows, all tests
+	@tools/setup test
+	@$(MAKE) --no-print-directory lint
+	@tools/test
+
+lint: ## format and clippy, warnings denied; cargo-deny where it is installed
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@if command -v cargo-deny >/dev/null; then cargo deny check; else echo "skipped: cargo deny (not installed)"; fi
+
+bench: ## the numbers in README: swaps under load, kills, publish to serving, many models
+	@tools/setup up
+	@cargo build --release --locked -p headgate -p headgate-loadtests
+	@tools/bench
+
+setup: ## install what `up` and `test` need, without running them
+	@tools/setup test
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
