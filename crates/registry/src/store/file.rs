@@ -20,7 +20,8 @@ use super::error::StoreError;
 mod fault;
 mod place;
 
-use fault::{on_read, on_write};
+use fault::on_read;
+pub(super) use fault::on_write;
 
 /// Where unfinished writes are: no key can begin with a dot.
 const TMP: &str = ".tmp";
@@ -270,7 +271,7 @@ impl Bucket for FileBucket {
         written: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<ETag, StoreError> {
         let (path, (tell, mut told)) = (path.to_owned(), tokio::sync::watch::channel(0));
-        let tell: Told = Box::new(move |done| drop(tell.send(done)));
+        let tell: Told = Box::new(move |done| _ = tell.send_replace(done));
         let work = self.blocking(key, move |bucket, key| bucket.write_file(key, &path, &tell));
         tokio::pin!(work);
         loop {

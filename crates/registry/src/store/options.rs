@@ -1,5 +1,7 @@
 //! How a store is reached.
 
+use std::fmt;
+
 /// How a store is reached. The default reads nothing from the environment; a `file://` store uses the timeout alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreOptions {
@@ -9,6 +11,8 @@ pub struct StoreOptions {
     pub region: Option<String>,
     /// Whether the bucket goes into the path and not into the host name; by default where an endpoint is set.
     pub path_style: Option<bool>,
+    /// A fixed key; without one the SDK's own chain: environment, profiles, web identity, ECS and EC2 metadata.
+    pub access_key: Option<AccessKey>,
     /// How long a connection may take, in milliseconds.
     pub connect_timeout_ms: u64,
     /// How long one attempt of one small call may take, in milliseconds; a large read or write gets as long again for
@@ -18,12 +22,29 @@ pub struct StoreOptions {
     pub attempts: u32,
 }
 
+/// A fixed pair of credentials.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessKey {
+    /// The access key's id.
+    pub id: String,
+    /// Its secret.
+    pub secret: String,
+}
+
+impl fmt::Debug for AccessKey {
+    /// The secret stays out of logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AccessKey({})", self.id)
+    }
+}
+
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             endpoint: None,
             region: None,
             path_style: None,
+            access_key: None,
             connect_timeout_ms: 3_000,
             operation_timeout_ms: 10_000,
             attempts: 3,

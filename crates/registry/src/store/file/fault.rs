@@ -21,7 +21,7 @@ pub(super) fn on_read(at: String, error: &io::Error) -> StoreError {
 
 /// Why a write failed. The folder's permissions forbid what a read-only file system forbids: to the writer it is the
 /// same.
-pub(super) fn on_write(at: String, error: &io::Error) -> StoreError {
+pub(in crate::store) fn on_write(at: String, error: &io::Error) -> StoreError {
     let why = error.to_string();
     match error.kind() {
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly { at, why },
