@@ -1,1 +1,13 @@
-//! Open-loop load, scenarios and faults against real Headgate processes
+//! Open-loop load, scenarios and faults against real Headgate processes. Nothing of what is measured is linked in: parts
+//! are started as a user starts them, and seen from outside.
+//!
+//! # Layout
+//! - [`driver`]: sends requests by a schedule and measures their replies
+//! - [`system`]: starts, kills and stops the parts
+//! - [`scenario`]: what is done to a system under load, and what must hold
+//! - [`report`]: what was found, as text, JSON and a page with a plot
+
+pub mod driver;
+pub mod report;
+pub mod scenario;
+pub mod system;

@@ -1,0 +1,85 @@
+//! `publish-to-serving`: how long it takes from the promotion of a version that no backend has seen until every backend
+//! has answered as it through the gateway: fetched, verified, loaded, proven, admitted and swapped in. At the default poll
+//! of the bucket, and with the nudge (`promote --admin`).
+
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use super::stage::Stage;
+use super::swap_under_load::everywhere;
+use super::{LoadOptions, ScenarioError, judge, progress};
+use crate::driver::{self, Load, Running};
+use crate::report::{LoadReport, Report};
+use crate::system::SystemOptions;
+
+const POLL_MAX: Duration = Duration::from_millis(2_500);
+const NUDGE_MAX: Duration = Duration::from_millis(500);
+/// Enough to see a change within a few milliseconds, too few to disturb it.
+const RATE_PER_S: f64 = 500.0;
+
+/// How to run it.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// How many versions are published each way
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub rounds: u32,
+    /// Where it runs
+    #[command(flatten)]
+    pub system: SystemOptions,
+    /// Its load; the rate is 500 requests a second where none is named
+    #[command(flatten)]
+    pub load: LoadOptions,
+}
+
+/// Runs it.
+pub async fn run(options: &Options) -> Result<Report, ScenarioError> {
+    let mut report = Report::new("publish-to-serving");
+    let mut stage = Stage::start(&options.system, 1).await?;
+    stage.complete().await?;
+    let LoadOptions { arrivals, seed, rate, .. } = options.load;
+    let rate_per_s = rate.unwrap_or(RATE_PER_S);
+    report.set("rounds", options.rounds);
+    report.set("rate", format!("{rate_per_s}/s {arrivals:?}"));
+    let plan = stage.plan(Load::Open { law: arrivals, rate_per_s, seed }, &options.load, &["publishing"]);
+    let mut running = driver::start(plan)?;
+    for (name, nudged, bound) in [("default poll", false, POLL_MAX), ("nudge", true, NUDGE_MAX)] {
+        let first = if nudged { u64::from(options.rounds) + 2 } else { 2 };
+        let mut took = Vec::new();
+        for version in first..first + u64::from(options.rounds) {
+            took.push(round(&mut stage, &mut running, version, nudged).await?);
+        }
+        took.sort_unstable();
+        let median = took.get(took.len() / 2).copied().unwrap_or_default();
+        let longest = took.last().copied().unwrap_or_default();
+        progress(&format!("{name}: median {median:.3?}, longest {longest:.3?}"));
+        report.figure(format!("promote to every backend, {name}, median"), median.as_secs_f64(), "s");
+        report.must(
+            format!("promote to every backend, {name}, longest"),
+            longest.as_secs_f64(),
+            bound.as_secs_f64(),
+            "s",
+        );
+    }
+    running.control.stop();
+    let load = LoadReport::from(&running.finish().await?);
+    stage.system.stop().await?;
+    judge(&mut report, load);
+    Ok(report)
+}
+
+/// Publishes a version, promotes it, and gives how long that took, from the start of the promotion's command.
+async fn round(
+    stage: &mut Stage,
+    running: &mut Running,
+    version: u64,
+    nudged: bool,
+) -> Result<Duration, ScenarioError> {
+    stage.publish(version).await?;
+    // Not always at the same moment between two polls.
+    sleep(Duration::from_millis(version * 137 % 1_000)).await;
+    let started = Instant::now();
+    running.control.mark(format!("promote {version}"));
+    stage.promote(version, nudged.then_some(stage.system.admin)).await?;
+    everywhere(running, version, started, stage.system.backends.len()).await
+}

@@ -1,0 +1,6 @@
+//! The driver against real sockets, and the command line.
+#![allow(clippy::unwrap_used)]
+
+mod command;
+mod driver;
+mod server;
