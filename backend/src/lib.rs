@@ -1,1 +1,7 @@
-//! The model server
+//! The model server.
+
+pub mod config;
+pub mod decode;
+pub mod encode;
+pub mod refusal;
+pub mod schema;

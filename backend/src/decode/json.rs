@@ -1,0 +1,382 @@
+//! A pull parser over the bytes of a JSON document: no tree, no allocation but for texts with escapes.
+//!
+//! It reads what RFC 8259 allows, and besides the bare words `NaN`, `Infinity` and `-Infinity` where a number may be
+//! (as Python's `json` and TF Serving write them). Depth is bounded by its callers' grammar and by [`DEPTH_MAX`].
+
+use std::borrow::Cow;
+
+use super::number;
+
+/// The deepest nesting of a value that is skipped.
+pub const DEPTH_MAX: usize = 64;
+
+/// Why bytes are no JSON that we read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("body is no JSON that is read here: {what} at byte {at}")]
+pub struct JsonError {
+    /// Where.
+    pub at: usize,
+    /// What is wrong.
+    pub what: &'static str,
+}
+
+/// A value that is neither array nor object.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Scalar<'a> {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A number, and how it was written.
+    Number(f64, &'a str),
+    /// A text.
+    Text(Cow<'a, str>),
+}
+
+/// The parser: a place in a document.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+type Result<T> = std::result::Result<T, JsonError>;
+
+impl<'a> Reader<'a> {
+    /// A parser at the start of `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    /// How many bytes were read.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The next byte that is no white space.
+    #[inline]
+    pub fn peek(&mut self) -> Option<u8> {
+        loop {
+            let byte = *self.bytes.get(self.at)?;
+            if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+                return Some(byte);
+            }
+            self.at += 1;
+        }
+    }
+
+    /// An error here.
+    #[cold]
+    pub fn error<T>(&self, what: &'static str) -> Result<T> {
+        let what = if self.at >= self.bytes.len() { "it ends too early" } else { what };
+        Err(JsonError { at: self.at, what })
+    }
+
+    /// Reads `byte` if it is next.
+    #[inline]
+    pub fn take(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Reads `[`.
+    pub fn open_array(&mut self) -> Result<()> {
+        if self.take(b'[') { Ok(()) } else { self.error("'[' expected") }
+    }
+
+    /// Reads `{`.
+    pub fn open_object(&mut self) -> Result<()> {
+        if self.take(b'{') { Ok(()) } else { self.error("'{' expected") }
+    }
+
+    /// Whether an array goes on with an element, having read `[` (`first`) or an element; reads `,` or `]`.
+    #[inline]
+    pub fn element(&mut self, first: bool) -> Result<bool> {
+        match self.peek() {
+            Some(b']') => {
+                self.at += 1;
+                Ok(false)
+            }
+            Some(b',') if !first => {
+                self.at += 1;
+                if self.peek() == Some(b']') { self.error("a value expected") } else { Ok(true) }
+            }
+            Some(_) if first => Ok(true),
+            _ => self.error("',' or ']' expected"),
+        }
+    }
+
+    /// The next key of an object, having read `{` (`first`) or a value; reads `,`, the key and `:`, or `}`.
+    #[inline]
+    pub fn key(&mut self, first: bool) -> Result<Option<Cow<'a, str>>> {
+        match self.peek() {
+            Some(b'}') => {
+                self.at += 1;
+                return Ok(None);
+            }
+            Some(b',') if !first => self.at += 1,
+            Some(_) if first => {}
+            _ => return self.error("',' or '}' expected"),
+        }
+        if self.peek() != Some(b'"') {
+            return self.error("a key expected");
+        }
+        let key = self.text()?;
+        if self.take(b':') { Ok(Some(key)) } else { self.error("':' expected") }
+    }
+
+    /// Reads a number if one is next.
+    #[inline]
+    pub fn number(&mut self) -> Result<Option<f64>> {
+        match self.peek() {
+            Some(b'0'..=b'9' | b'-' | b'N' | b'I') => match number::read(&self.bytes[self.at..]) {
+                Ok((value, length)) => {
+                    self.at += length;
+                    Ok(Some(value))
+                }
+                Err(what) => self.error(what),
+            },
+            _ => Ok(None),
+        }
+    }
+
+    /// Reads a value that is neither array nor object; none, and nothing read, where it is one.
+    pub fn scalar(&mut self) -> Result<Option<Scalar<'a>>> {
+        let start = match self.peek() {
+            Some(b'[' | b'{') => return Ok(None),
+            _ => self.at,
+        };
+        if let Some(value) = self.number()? {
+            let text = std::str::from_utf8(&self.bytes[start..self.at]).unwrap_or_default();
+            return Ok(Some(Scalar::Number(value, text)));
+        }
+        match self.peek() {
+            Some(b'"') => Ok(Some(Scalar::Text(self.text()?))),
+            Some(b't') => self.word(b"true", Scalar::Bool(true)),
+            Some(b'f') => self.word(b"false", Scalar::Bool(false)),
+            Some(b'n') => self.word(b"null", Scalar::Null),
+            _ => self.error("a value expected"),
+        }
+    }
+
+    fn word(&mut self, word: &[u8], value: Scalar<'a>) -> Result<Option<Scalar<'a>>> {
+        if self.bytes[self.at..].starts_with(word) {
+            self.at += word.len();
+            return Ok(Some(value));
+        }
+        self.error("a value expected")
+    }
+
+    /// Reads a text.
+    pub fn text(&mut self) -> Result<Cow<'a, str>> {
+        if !self.take(b'"') {
+            return self.error("a text expected");
+        }
+        let start = self.at;
+        loop {
+            match self.bytes.get(self.at) {
+                Some(b'"') => {
+                    let text = self.utf8(start, self.at)?;
+                    self.at += 1;
+                    return Ok(Cow::Borrowed(text));
+                }
+                Some(b'\\') => return self.text_with_escapes(start),
+                Some(0..=0x1f) => return self.error("a control character in a text"),
+                Some(_) => self.at += 1,
+                None => return self.error("'\"' expected"),
+            }
+        }
+    }
+
+    fn utf8(&self, from: usize, to: usize) -> Result<&'a str> {
+        std::str::from_utf8(&self.bytes[from..to])
+            .map_err(|e| JsonError { at: from + e.valid_up_to(), what: "a text that is no UTF-8" })
+    }
+
+    fn text_with_escapes(&mut self, start: usize) -> Result<Cow<'a, str>> {
+        let mut text = self.utf8(start, self.at)?.to_owned();
+        loop {
+            let from = self.at;
+            while !matches!(self.bytes.get(self.at), Some(b'"' | b'\\' | 0..=0x1f) | None) {
+                self.at += 1;
+            }
+            text.push_str(self.utf8(from, self.at)?);
+            match self.bytes.get(self.at) {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(Cow::Owned(text));
+                }
+                Some(b'\\') => {
+                    self.at += 1;
+                    let escaped = self.escape()?;
+                    text.push(escaped);
+                }
+                _ => return self.error("a control character in a text"),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<char> {
+        let escaped = match self.bytes.get(self.at) {
+            Some(b'"') => '"',
+            Some(b'\\') => '\\',
+            Some(b'/') => '/',
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => {
+                self.at += 1;
+                return self.unicode_escape();
+            }
+            _ => return self.error("an unknown escape"),
+        };
+        self.at += 1;
+        Ok(escaped)
+    }
+
+    fn unicode_escape(&mut self) -> Result<char> {
+        let high = self.hex4()?;
+        let code = if (0xd800..0xdc00).contains(&high) {
+            if !self.bytes[self.at..].starts_with(b"\\u") {
+                return self.error("half a surrogate pair");
+            }
+            self.at += 2;
+            let low = self.hex4()?;
+            if !(0xdc00..0xe000).contains(&low) {
+                return self.error("half a surrogate pair");
+            }
+            0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00)
+        } else {
+            high
+        };
+        char::from_u32(code).map_or_else(|| self.error("half a surrogate pair"), Ok)
+    }
+
+    fn hex4(&mut self) -> Result<u32> {
+        let Some(digits) = self.bytes.get(self.at..self.at + 4) else {
+            self.at = self.bytes.len();
+            return self.error("");
+        };
+        let mut code = 0;
+        for &digit in digits {
+            let Some(value) = (digit as char).to_digit(16) else {
+                return self.error("four hex digits expected");
+            };
+            code = code * 16 + value;
+        }
+        self.at += 4;
+        Ok(code)
+    }
+
+    /// Reads a value of any kind and forgets it.
+    pub fn skip(&mut self) -> Result<()> {
+        self.skip_below(DEPTH_MAX)
+    }
+
+    fn skip_below(&mut self, depth: usize) -> Result<()> {
+        if self.scalar()?.is_some() {
+            return Ok(());
+        }
+        if depth == 0 {
+            return self.error("nesting deeper than 64");
+        }
+        let mut first = true;
+        if self.take(b'[') {
+            while self.element(first)? {
+                first = false;
+                self.skip_below(depth - 1)?;
+            }
+        } else {
+            self.open_object()?;
+            while self.key(first)?.is_some() {
+                first = false;
+                self.skip_below(depth - 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that nothing but white space follows.
+    pub fn end(&mut self) -> Result<()> {
+        if self.peek().is_some() { self.error("more after the document's end") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn whole(text: &[u8]) -> Result<()> {
+        let mut reader = Reader::new(text);
+        reader.skip()?;
+        reader.end()
+    }
+
+    #[test]
+    fn texts_read_as_serde_json_reads_them() {
+        for text in
+            [r#""""#, r#""a""#, r#""S\u00e3o \"x\" \\ \/ \b\f\n\r\t""#, r#""\ud83d\udeeb""#, "\"é🛫\"", r#""\u0000""#]
+        {
+            let ours = Reader::new(text.as_bytes()).text().unwrap();
+            assert_eq!(ours, serde_json::from_str::<String>(text).unwrap(), "{text}");
+        }
+        for text in [r#""\ud83d""#, r#""\ud83dx""#, r#""\ude00""#, r#""\x""#, "\"\n\"", "\"", r#""\u12"#, r#""\u12g4""#]
+        {
+            assert!(Reader::new(text.as_bytes()).text().is_err(), "{text}");
+        }
+        assert!(Reader::new(b"\"\xff\"").text().is_err());
+        assert!(Reader::new(b"\"\\n\xff\"").text().is_err());
+    }
+
+    #[test]
+    fn broken_documents_are_refused_and_deep_ones_too() {
+        for text in ["", "[", "[1,]", "[,1]", "{\"a\":1,}", "{a:1}", "[1 2]", "{\"a\" 1}", "nul", "[1]x", "+1", "{,}"] {
+            assert!(whole(text.as_bytes()).is_err(), "{text}");
+        }
+        let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(whole(deep(DEPTH_MAX).as_bytes()).is_ok());
+        assert_eq!(whole(deep(10_000).as_bytes()).unwrap_err().what, "nesting deeper than 64");
+    }
+
+    fn value() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(serde_json::Value::from),
+            any::<f64>().prop_map(serde_json::Value::from),
+            any::<i64>().prop_map(serde_json::Value::from),
+            ".{0,8}".prop_map(serde_json::Value::from)
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(serde_json::Value::from),
+                proptest::collection::btree_map(".{0,4}", inner, 0..4)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_valid_document_is_read(value in value(), pretty in any::<bool>()) {
+            let text = if pretty { serde_json::to_vec_pretty(&value) } else { serde_json::to_vec(&value) }.unwrap();
+            prop_assert_eq!(whole(&text), Ok(()));
+        }
+
+        #[test]
+        fn what_serde_json_refuses_is_refused(value in value(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+            let mut text = serde_json::to_vec(&value).unwrap();
+            let at = at.index(text.len());
+            text[at] = byte;
+            let theirs = serde_json::from_slice::<serde_json::Value>(&text);
+            let ours = whole(&text);
+            // Ours also reads the bare words for what JSON can't write.
+            prop_assert_eq!(ours.is_ok(), theirs.is_ok(), "{:?} {:?} {:?}", String::from_utf8_lossy(&text), ours, theirs);
+        }
+    }
+}

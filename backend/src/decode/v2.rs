@@ -1,0 +1,292 @@
+//! v2 bodies of the Open Inference Protocol: one tensor a feature (`[n]` or `[n,1]`), or one tensor `[n, features]` with
+//! the features in the signature's order. `data` is flat or nested, and may come before `shape` and `datatype`.
+
+use std::borrow::Cow;
+
+use headgate_contract::manifest::signature::Accepts;
+use headgate_engine::Batch;
+
+use super::columns::Columns;
+use super::json::Reader;
+use super::rows::transpose;
+use super::{Asked, Body};
+use crate::refusal::{Refusal, shorten};
+
+/// The head of a tensor.
+#[derive(Default)]
+struct Head<'a> {
+    name: Option<Cow<'a, str>>,
+    shape: Option<Vec<usize>>,
+    datatype: Option<Cow<'a, str>>,
+}
+
+/// What was gathered from the tensors.
+struct Gathered {
+    columns: Columns,
+    /// Rows of the one tensor that holds all features.
+    matrix: Option<usize>,
+}
+
+/// What a tensor is.
+enum Tensor {
+    Column(usize),
+    Matrix,
+    Unknown,
+}
+
+pub(super) fn decode(mut body: Body<'_>, values: &mut Vec<f64>, batch: &mut Batch) -> Result<Asked, Refusal> {
+    let mut asked = Asked::default();
+    let mut gathered = None;
+    body.reader.open_object()?;
+    let mut first = true;
+    while let Some(key) = body.reader.key(first)? {
+        first = false;
+        match key.as_ref() {
+            "inputs" if gathered.is_some() => return Err(body.refuse("'inputs' is sent twice")),
+            "inputs" => gathered = Some(inputs(&mut body, values)?),
+            "outputs" => asked.outputs = outputs(&mut body)?,
+            "id" => {
+                let id = body.reader.text()?;
+                asked.id = Some(serde_json::to_string(&id).unwrap_or_default());
+            }
+            _ => body.reader.skip()?,
+        }
+    }
+    body.reader.end()?;
+    let Some(gathered) = gathered else {
+        return Err(body.refuse("'inputs' is missing: {\"inputs\": [tensor, ...]} expected"));
+    };
+    match gathered.matrix {
+        Some(rows) => transpose(values, body.schema.features.len(), rows, batch),
+        None => gathered.columns.finish(&body, values, batch)?,
+    }
+    if batch.rows() == 0 {
+        return Err(body.refuse("no rows came, at least one expected"));
+    }
+    asked.ignored = body.ignored;
+    Ok(asked)
+}
+
+fn inputs(body: &mut Body<'_>, values: &mut Vec<f64>) -> Result<Gathered, Refusal> {
+    let mut gathered = Gathered { columns: Columns::new(body.schema), matrix: None };
+    body.reader.open_array()?;
+    let mut first = true;
+    while body.reader.element(first)? {
+        first = false;
+        input(body, values, &mut gathered)?;
+    }
+    Ok(gathered)
+}
+
+fn input<'a>(body: &mut Body<'a>, values: &mut Vec<f64>, gathered: &mut Gathered) -> Result<(), Refusal> {
+    let mut head = Head::<'a>::default();
+    // Where the data begins, when it came before the head was whole; none yet; or already read.
+    let mut early: Option<Reader<'a>> = None;
+    let mut done = false;
+    body.reader.open_object()?;
+    let mut first = true;
+    while let Some(key) = body.reader.key(first)? {
+        first = false;
+        match key.as_ref() {
+            "name" => head.name = Some(body.reader.text()?),
+            "datatype" => head.datatype = Some(body.reader.text()?),
+            "shape" => head.shape = Some(shape(body)?),
+            "data" if done || early.is_some() => return Err(body.refuse("a tensor's 'data' is sent twice")),
+            "data" if head.name.is_some() && head.shape.is_some() && head.datatype.is_some() => {
+                data(body, &head, values, gathered)?;
+                done = true;
+            }
+            "data" => {
+                body.reader.peek();
+                early = Some(body.reader.clone());
+                body.reader.skip()?;
+            }
+            _ => body.reader.skip()?,
+        }
+    }
+    match early {
+        Some(reader) => {
+            let after = std::mem::replace(&mut body.reader, reader);
+            data(body, &head, values, gathered)?;
+            body.reader = after;
+            Ok(())
+        }
+        None if done => Ok(()),
+        None => Err(body.refuse(format_args!("input '{}' has no 'data'", head.name.as_deref().unwrap_or("?")))),
+    }
+}
+
+fn shape(body: &mut Body<'_>) -> Result<Vec<usize>, Refusal> {
+    let mut shape = Vec::new();
+    body.reader.open_array()?;
+    while body.reader.element(shape.is_empty())? {
+        match body.reader.number()? {
+            Some(size) if size >= 0.0 && size.fract() == 0.0 && size <= 1e15 && shape.len() < 8 => {
+                shape.push(size as usize);
+            }
+            _ => return Err(body.refuse("'shape': up to 8 whole numbers from 0 up expected")),
+        }
+    }
+    Ok(shape)
+}
+
+fn data(body: &mut Body<'_>, head: &Head<'_>, values: &mut Vec<f64>, gathered: &mut Gathered) -> Result<(), Refusal> {
+    let Some(name) = head.name.as_deref() else {
+        return Err(body.refuse("an input has no 'name'"));
+    };
+    let name = shorten(name, 80);
+    let (Some(shape), Some(datatype)) = (&head.shape, head.datatype.as_deref()) else {
+        return Err(body.refuse(format_args!("input '{name}' needs 'shape' and 'datatype'")));
+    };
+    let tensor = classify(body, &name, shape)?;
+    let rows = shape.first().copied().unwrap_or(0);
+    body.check_rows(rows)?;
+    gathered.columns.agree(body, &name, rows)?;
+    match tensor {
+        Tensor::Unknown => {
+            body.ignore(&name)?;
+            body.reader.skip()?;
+        }
+        Tensor::Column(feature) => {
+            check_datatype(body, &name, datatype, &[feature])?;
+            if gathered.matrix.is_some() {
+                return Err(body.refuse(format_args!("input '{name}' came beside a tensor of all features")));
+            }
+            gathered.columns.arrive(body, feature)?;
+            elements(body, &name, shape, values, |_| feature)?;
+        }
+        Tensor::Matrix => {
+            let width = body.schema.features.len();
+            check_datatype(body, &name, datatype, &(0..width).collect::<Vec<_>>())?;
+            if gathered.matrix.replace(rows).is_some() || gathered.columns.any() {
+                return Err(body.refuse(format_args!("input '{name}', a tensor of all features, must come alone")));
+            }
+            elements(body, &name, shape, values, |at| at % width)?;
+        }
+    }
+    Ok(())
+}
+
+fn classify(body: &Body<'_>, name: &str, shape: &[usize]) -> Result<Tensor, Refusal> {
+    let width = body.schema.features.len();
+    match (body.schema.feature(name), shape) {
+        (Some(feature), [_] | [_, 1]) => Ok(Tensor::Column(feature)),
+        (_, [_, columns]) if *columns == width => Ok(Tensor::Matrix),
+        (None, [_] | [_, 1]) => Ok(Tensor::Unknown),
+        _ => Err(body.refuse(format_args!(
+            "input '{name}' has shape {shape:?}: [n] or [n, 1] for one feature, or [n, {width}] for all expected"
+        ))),
+    }
+}
+
+/// A tensor's type must be one whose values its features take; FP64, INT32, ... are all numbers.
+fn check_datatype(body: &Body<'_>, name: &str, datatype: &str, features: &[usize]) -> Result<(), Refusal> {
+    let text = match datatype {
+        "BYTES" => true,
+        "BOOL" | "UINT8" | "UINT16" | "UINT32" | "UINT64" | "INT8" | "INT16" | "INT32" | "INT64" | "FP16" | "BF16"
+        | "FP32" | "FP64" => false,
+        _ => {
+            let datatype = shorten(datatype, 40);
+            return Err(
+                body.refuse(format_args!("input '{name}' has datatype '{datatype}': FP64, BYTES, ... expected"))
+            );
+        }
+    };
+    // A tensor of all features may hold texts and numbers: each value is checked on its own.
+    match features {
+        [feature] if text && body.schema.features[*feature].accepts() == Accepts::Number => {
+            let expected = body.schema.features[*feature].dtype.as_str();
+            Err(body.refuse(format_args!("input '{name}' has datatype BYTES, {expected} expected")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads as many values as the shape says, flat or nested as the shape is; `feature` says whose the k-th is.
+fn elements(
+    body: &mut Body<'_>,
+    name: &str,
+    shape: &[usize],
+    values: &mut Vec<f64>,
+    feature: impl Fn(usize) -> usize,
+) -> Result<(), Refusal> {
+    let width = shape.get(1).copied().unwrap_or(1);
+    let expected = shape[0] * width;
+    let nested = shape.len() == 2;
+    let mut came = 0;
+    let disagree = |body: &Body<'_>, came: String| {
+        Err(body.refuse(format_args!("input '{name}' has {came} values, its shape {shape:?} says {expected}")))
+    };
+    body.reader.open_array()?;
+    let mut first = true;
+    while body.reader.element(first)? {
+        first = false;
+        if nested && body.reader.peek() == Some(b'[') && came % width == 0 {
+            let end = came + width;
+            body.reader.open_array()?;
+            let mut first = true;
+            while body.reader.element(first)? {
+                first = false;
+                if came == end || came == expected {
+                    return Err(body.refuse(format_args!(
+                        "input '{name}', row {}: more than {width} values, its shape is {shape:?}",
+                        (end - width) / width
+                    )));
+                }
+                let value = body.value(came / width, feature(came))?;
+                values.push(value);
+                came += 1;
+            }
+            if came != end {
+                return Err(body.refuse(format_args!(
+                    "input '{name}', row {}: {} values, its shape is {shape:?}",
+                    (end - width) / width,
+                    came + width - end
+                )));
+            }
+            continue;
+        }
+        if came == expected {
+            return disagree(body, format!("more than {expected}"));
+        }
+        let value = body.value(came / width, feature(came))?;
+        values.push(value);
+        came += 1;
+    }
+    if came != expected {
+        return disagree(body, came.to_string());
+    }
+    Ok(())
+}
+
+/// The outputs asked for; an empty list asks for what we would send anyway.
+fn outputs(body: &mut Body<'_>) -> Result<Option<Vec<usize>>, Refusal> {
+    let mut outputs = Vec::new();
+    body.reader.open_array()?;
+    let mut first = true;
+    while body.reader.element(first)? {
+        first = false;
+        body.reader.open_object()?;
+        let mut name = None;
+        let mut first = true;
+        while let Some(key) = body.reader.key(first)? {
+            first = false;
+            if key == "name" {
+                name = Some(body.reader.text()?);
+            } else {
+                body.reader.skip()?;
+            }
+        }
+        let name = name.unwrap_or_default();
+        match body.schema.outputs.iter().position(|o| *o.name == *name) {
+            Some(at) if !outputs.contains(&at) => outputs.push(at),
+            Some(_) => {}
+            None => {
+                let known = body.schema.outputs.iter().map(|o| o.name.as_ref()).collect::<Vec<_>>().join("', '");
+                let name = shorten(&name, 80);
+                return Err(body.refuse(format_args!("output '{name}' is not known: '{known}' expected")));
+            }
+        }
+    }
+    Ok((!outputs.is_empty()).then_some(outputs))
+}

@@ -1,0 +1,227 @@
+//! Scores into reply bodies.
+//!
+//! Numbers are written as the shortest text that reads back to the same bits: of the f64, or of the f32 for an `FP32`
+//! output. JSON has no NaN and no infinities: NaN is `null`, infinities are the texts `"Infinity"` and `"-Infinity"`,
+//! which `float()` in Python and numpy's `array(..., dtype=float)` read, and which this server takes as input.
+
+use headgate_contract::manifest::Dtype;
+use headgate_contract::manifest::signature::Role;
+use headgate_engine::{Outputs, Want};
+
+use crate::decode::{Asked, Shape};
+use crate::schema::{Output, Schema};
+
+/// Which outputs a reply has, in order.
+fn chosen<'s>(schema: &'s Schema, asked: &'s Asked) -> impl Iterator<Item = &'s Output> + Clone {
+    let listed = asked.outputs.as_deref().unwrap_or_default();
+    let all = asked.outputs.is_none();
+    let picked = listed.iter().filter_map(|at| schema.outputs.get(*at));
+    picked.chain(schema.outputs.iter().filter(move |o| all && o.role == Role::Value))
+}
+
+/// What the engine has to give.
+pub fn want(schema: &Schema, asked: &Asked) -> Want {
+    let has = |role| chosen(schema, asked).any(|o| o.role == role);
+    Want { margins: has(Role::Margin), outputs: has(Role::Value) }
+}
+
+/// Writes a reply of `rows` rows.
+pub fn encode(schema: &Schema, asked: &Asked, rows: usize, scores: &Outputs) -> Vec<u8> {
+    let columns: usize = chosen(schema, asked).map(|o| o.width).sum();
+    let mut body = Vec::with_capacity(192 + rows * columns * 20);
+    match asked.shape {
+        Shape::Tensors => tensors(&mut body, schema, asked, rows, scores),
+        Shape::Predictions => predictions(&mut body, schema, asked, rows, scores),
+        Shape::Columns => columns_of(&mut body, schema, asked, rows, scores),
+    }
+    body
+}
+
+fn tensors(body: &mut Vec<u8>, schema: &Schema, asked: &Asked, rows: usize, scores: &Outputs) {
+    body.extend_from_slice(b"{\"model_name\":\"");
+    // A model's name holds nothing that JSON escapes.
+    body.extend_from_slice(schema.model.as_str().as_bytes());
+    body.extend_from_slice(format!("\",\"model_version\":\"{}\"", schema.version).as_bytes());
+    if let Some(id) = &asked.id {
+        body.extend_from_slice(b",\"id\":");
+        body.extend_from_slice(id.as_bytes());
+    }
+    body.extend_from_slice(b",\"outputs\":[");
+    for (at, output) in chosen(schema, asked).enumerate() {
+        comma(body, at);
+        body.extend_from_slice(b"{\"name\":");
+        text(body, &output.name);
+        let shape = if output.width == 1 { format!("{rows}") } else { format!("{rows},{}", output.width) };
+        let datatype = output.dtype.as_str();
+        body.extend_from_slice(format!(",\"shape\":[{shape}],\"datatype\":\"{datatype}\",\"data\":[").as_bytes());
+        for row in 0..rows {
+            for (column, value) in values(schema, output, row, scores).iter().enumerate() {
+                comma(body, row + column);
+                number(body, output.dtype, *value);
+            }
+        }
+        body.extend_from_slice(b"]}");
+    }
+    body.extend_from_slice(b"]}");
+}
+
+fn predictions(body: &mut Vec<u8>, schema: &Schema, asked: &Asked, rows: usize, scores: &Outputs) {
+    body.extend_from_slice(b"{\"predictions\":[");
+    let single = chosen(schema, asked).nth(1).is_none();
+    for row in 0..rows {
+        comma(body, row);
+        if single {
+            chosen(schema, asked).for_each(|output| cell(body, schema, output, row, scores));
+            continue;
+        }
+        body.push(b'{');
+        for (at, output) in chosen(schema, asked).enumerate() {
+            comma(body, at);
+            text(body, &output.name);
+            body.push(b':');
+            cell(body, schema, output, row, scores);
+        }
+        body.push(b'}');
+    }
+    body.extend_from_slice(b"]}");
+}
+
+fn columns_of(body: &mut Vec<u8>, schema: &Schema, asked: &Asked, rows: usize, scores: &Outputs) {
+    let column = |body: &mut Vec<u8>, output: &Output| {
+        body.push(b'[');
+        for row in 0..rows {
+            comma(body, row);
+            cell(body, schema, output, row, scores);
+        }
+        body.push(b']');
+    };
+    body.extend_from_slice(b"{\"outputs\":");
+    if chosen(schema, asked).nth(1).is_none() {
+        chosen(schema, asked).for_each(|output| column(body, output));
+    } else {
+        for (at, output) in chosen(schema, asked).enumerate() {
+            body.push(if at == 0 { b'{' } else { b',' });
+            text(body, &output.name);
+            body.push(b':');
+            column(body, output);
+        }
+        body.push(b'}');
+    }
+    body.push(b'}');
+}
+
+/// A row of an output: a number, or an array where it is wider.
+fn cell(body: &mut Vec<u8>, schema: &Schema, output: &Output, row: usize, scores: &Outputs) {
+    let values = values(schema, output, row, scores);
+    if let [value] = values {
+        return number(body, output.dtype, *value);
+    }
+    body.push(b'[');
+    for (column, value) in values.iter().enumerate() {
+        comma(body, column);
+        number(body, output.dtype, *value);
+    }
+    body.push(b']');
+}
+
+/// A row of an output in what the engine gave.
+pub fn values<'o>(schema: &Schema, output: &Output, row: usize, scores: &'o Outputs) -> &'o [f64] {
+    let source = if output.role == Role::Margin { &scores.margins } else { &scores.values };
+    let from = row * schema.width(output.role) + output.offset;
+    source.get(from..from + output.width).unwrap_or_default()
+}
+
+fn comma(body: &mut Vec<u8>, at: usize) {
+    if at > 0 {
+        body.push(b',');
+    }
+}
+
+fn text(body: &mut Vec<u8>, text: &str) {
+    // Writing a text to memory can't fail.
+    let _ = serde_json::to_writer(body, text);
+}
+
+fn number(body: &mut Vec<u8>, dtype: Dtype, value: f64) {
+    if value.is_nan() {
+        return body.extend_from_slice(b"null");
+    }
+    if value.is_infinite() {
+        return body.extend_from_slice(if value > 0.0 { b"\"Infinity\"" } else { b"\"-Infinity\"" });
+    }
+    // Writing a finite number to memory can't fail.
+    let _ = match dtype {
+        Dtype::Fp64 | Dtype::Bytes => serde_json::to_writer(body, &value),
+        Dtype::Fp32 | Dtype::Fp16 => serde_json::to_writer(body, &(value as f32)),
+        Dtype::Bool => serde_json::to_writer(body, &(value != 0.0)),
+        _ => serde_json::to_writer(body, &(value as i64)),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use headgate_contract::manifest::{Input, Output, Signature};
+    use headgate_contract::{Digest, Version};
+
+    use super::*;
+
+    fn output(name: &str, role: Role, dtype: Dtype, width: usize) -> Output {
+        Output { name: name.into(), role, dtype, width, classes: vec![] }
+    }
+
+    fn schema(outputs: Vec<Output>) -> Schema {
+        let signature = Signature { inputs: vec![Input::numeric("x")], outputs };
+        Schema::new("m/a".parse().unwrap(), Version::FIRST, Digest::of(""), &signature).unwrap()
+    }
+
+    fn written(schema: &Schema, asked: &Asked, rows: usize, values: &[f64], margins: &[f64]) -> String {
+        let scores = Outputs { values: values.to_vec(), margins: margins.to_vec() };
+        String::from_utf8(encode(schema, asked, rows, &scores)).unwrap()
+    }
+
+    #[test]
+    fn tensors_hold_values_and_margins_when_asked() {
+        let schema = schema(vec![
+            output("margin", Role::Margin, Dtype::Fp64, 1),
+            output("probability", Role::Value, Dtype::Fp64, 1),
+        ]);
+        let asked = Asked { id: Some("\"7\"".into()), ..Asked::default() };
+        assert_eq!(want(&schema, &asked), Want { margins: false, outputs: true });
+        assert_eq!(
+            written(&schema, &asked, 2, &[0.1, 1.0], &[]),
+            r#"{"model_name":"m/a","model_version":"1","id":"7","outputs":[{"name":"probability","shape":[2],"datatype":"FP64","data":[0.1,1.0]}]}"#
+        );
+        let asked = Asked { outputs: Some(vec![1, 0]), ..Asked::default() };
+        assert_eq!(want(&schema, &asked), Want { margins: true, outputs: true });
+        assert!(
+            written(&schema, &asked, 1, &[0.5], &[-2.0])
+                .ends_with(r#"{"name":"margin","shape":[1],"datatype":"FP64","data":[-2.0]}]}"#)
+        );
+    }
+
+    #[test]
+    fn what_json_lacks_and_f32() {
+        let schema = schema(vec![output("p", Role::Value, Dtype::Fp32, 3)]);
+        let asked = Asked { shape: Shape::Predictions, ..Asked::default() };
+        let text = written(&schema, &asked, 1, &[f64::NAN, f64::NEG_INFINITY, f64::from(0.1f32)], &[]);
+        assert_eq!(text, r#"{"predictions":[[null,"-Infinity",0.1]]}"#);
+    }
+
+    #[test]
+    fn several_outputs_as_tf_serving_writes_them() {
+        let schema =
+            schema(vec![output("p", Role::Value, Dtype::Fp64, 2), output("class", Role::Value, Dtype::Int64, 1)]);
+        let scores = [0.25, 0.75, 1.0, 0.5, 0.5, 0.0];
+        let asked = Asked { shape: Shape::Predictions, ..Asked::default() };
+        assert_eq!(
+            written(&schema, &asked, 2, &scores, &[]),
+            r#"{"predictions":[{"p":[0.25,0.75],"class":1},{"p":[0.5,0.5],"class":0}]}"#
+        );
+        let asked = Asked { shape: Shape::Columns, ..Asked::default() };
+        assert_eq!(
+            written(&schema, &asked, 2, &scores, &[]),
+            r#"{"outputs":{"p":[[0.25,0.75],[0.5,0.5]],"class":[1,0]}}"#
+        );
+    }
+}

@@ -1,0 +1,79 @@
+//! One call on one version: decode, score, encode. The one path that requests and golden rows take.
+
+use headgate_contract::Kind;
+use headgate_contract::route::Protocol;
+use headgate_engine::{Batch, Outputs, Scratch, Want};
+
+use crate::decode::{self, Asked, Bounds, Ignored, Staging};
+use crate::encode;
+use crate::refusal::Refusal;
+use crate::servable::Servable;
+
+/// Values beyond which a desk gives its memory back after a call: 1 MiB.
+const KEPT_VALUES: usize = 1 << 17;
+
+/// The working memory of a call, used again by the next one.
+#[derive(Debug, Default)]
+pub struct Desk {
+    staging: Staging,
+    batch: Batch,
+    scratch: Scratch,
+    outputs: Outputs,
+}
+
+/// An answer on its way out.
+#[derive(Debug)]
+pub struct Answer {
+    /// The reply's body.
+    pub body: Vec<u8>,
+    /// Rows that were scored.
+    pub rows: usize,
+    /// Features that the version does not know.
+    pub ignored: Ignored,
+}
+
+impl Desk {
+    /// Decodes a body; its rows are now on the desk.
+    pub fn read(
+        &mut self,
+        servable: &Servable,
+        protocol: Protocol,
+        body: &[u8],
+        bounds: Bounds,
+    ) -> Result<Asked, Refusal> {
+        decode::decode(protocol, body, &servable.schema, bounds, &mut self.staging, &mut self.batch)
+    }
+
+    /// Rows on the desk.
+    pub fn rows(&self) -> usize {
+        self.batch.rows()
+    }
+
+    /// Scores the rows on the desk.
+    pub fn score(&mut self, servable: &Servable, want: Want) -> Result<&Outputs, Refusal> {
+        let model = &servable.schema.model;
+        let engine = servable
+            .engine()
+            .ok_or_else(|| Refusal::new(Kind::Unavailable, format!("model '{model}' is being unloaded")))?;
+        engine
+            .score(&self.batch, &mut self.scratch, &mut self.outputs, want)
+            .map_err(|e| Refusal::new(Kind::Internal, format!("model '{model}': {e}")))?;
+        Ok(&self.outputs)
+    }
+
+    /// Scores the rows on the desk and writes the reply.
+    pub fn answer(&mut self, servable: &Servable, asked: Asked) -> Result<Answer, Refusal> {
+        let rows = self.rows();
+        let outputs = self.score(servable, encode::want(&servable.schema, &asked))?;
+        let body = encode::encode(&servable.schema, &asked, rows, outputs);
+        self.shrink();
+        Ok(Answer { body, rows, ignored: asked.ignored })
+    }
+
+    fn shrink(&mut self) {
+        self.staging.shrink(KEPT_VALUES);
+        if self.batch.rows() * self.batch.columns() > KEPT_VALUES {
+            *self = Self::default();
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! A loaded version: everything that a prediction needs of it.
+
+use std::sync::Arc;
+
+use headgate_contract::Manifest;
+use headgate_contract::manifest::signature::Role;
+use headgate_engine::{Categorical, Engine};
+
+use crate::metrics::Series;
+use crate::schema::Schema;
+
+/// A loaded version. Its engine is freed on a thread of its own, wherever the last hold on it goes.
+#[derive(Debug)]
+pub struct Servable {
+    /// What it takes and gives.
+    pub schema: Schema,
+    /// The manifest.
+    pub manifest: Manifest,
+    /// Where its calls are counted.
+    pub series: Arc<Series>,
+    engine: Option<Box<dyn Engine>>,
+    /// What is held as long as the version is: memory of the budget, files of the cache.
+    _holds: Box<dyn std::any::Any + Send + Sync>,
+}
+
+impl Servable {
+    /// Puts a version together. `holds` is dropped with it.
+    pub fn new(
+        schema: Schema,
+        manifest: Manifest,
+        series: Arc<Series>,
+        engine: Box<dyn Engine>,
+        holds: impl std::any::Any + Send + Sync,
+    ) -> Self {
+        Self { schema, manifest, series, engine: Some(engine), _holds: Box::new(holds) }
+    }
+
+    /// What scores. None only while it is being dropped.
+    pub fn engine(&self) -> Option<&dyn Engine> {
+        self.engine.as_deref()
+    }
+
+    /// Memory held, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.engine().map_or(0, |e| e.memory_bytes() as u64)
+    }
+
+    /// An estimate of what a row costs to score, in nanoseconds.
+    pub fn cost_ns_per_row(&self) -> f64 {
+        self.engine().map_or(0.0, Engine::cost_ns_per_row)
+    }
+}
+
+impl Drop for Servable {
+    fn drop(&mut self) {
+        let Some(engine) = self.engine.take() else { return };
+        // Freeing a large model takes milliseconds, which no request's thread has. Where no thread can be started it is
+        // freed here, as the closure is dropped.
+        let _ = std::thread::Builder::new().name("headgate-free".to_owned()).spawn(move || drop(engine));
+    }
+}
+
+/// Why a model does not fit the signature that it came with, in words; none where it does.
+pub fn misfit(engine: &dyn Engine, schema: &Schema) -> Option<String> {
+    let features = &schema.features;
+    let names = engine.input_names();
+    if engine.inputs() != features.len() {
+        let surplus = names.get(features.len()).map_or_else(String::new, |n| format!(", the first beyond is '{n}'"));
+        return Some(format!(
+            "the model has {} features, the signature {}{surplus}",
+            engine.inputs(),
+            features.len()
+        ));
+    }
+    for (at, (name, feature)) in names.iter().zip(features).enumerate() {
+        if !same_name(name, &feature.name, at) {
+            return Some(format!("feature {at} is '{name}' in the model and '{}' in the signature", feature.name));
+        }
+    }
+    for (known, feature) in engine.categorical().iter().zip(features) {
+        if let (Some(Categorical { max_code: Some(code) }), Some(count)) = (known, feature.category_count())
+            && *code as usize >= count
+        {
+            return Some(format!(
+                "the model knows category {code} of feature '{}', the signature lists {count}",
+                feature.name
+            ));
+        }
+    }
+    for (role, what, width) in
+        [(Role::Value, "outputs", engine.output_width()), (Role::Margin, "margins", engine.margin_width())]
+    {
+        let signed = schema.width(role);
+        if signed != width && !(role == Role::Margin && signed == 0) {
+            return Some(format!("the model gives {width} {what} a row, the signature {signed}"));
+        }
+    }
+    None
+}
+
+/// Libraries rename what their formats can't hold, and number features that have no name.
+fn same_name(model: &str, signature: &str, at: usize) -> bool {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    model == signature
+        || model.chars().map(plain).eq(signature.chars().map(plain))
+        || model == format!("Column_{at}")
+        || model == format!("f{at}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_libraries_change_are_the_same() {
+        assert!(same_name("age", "age", 0));
+        assert!(same_name("marital_status", "marital status", 3));
+        assert!(same_name("Column_3", "age", 3));
+        assert!(same_name("f3", "age", 3));
+        assert!(!same_name("Column_2", "age", 3));
+        assert!(!same_name("balance", "age", 0));
+    }
+}
