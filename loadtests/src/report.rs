@@ -27,6 +27,9 @@ pub struct Report {
     pub settings: BTreeMap<String, String>,
     /// What had to hold.
     pub musts: Vec<Must>,
+    /// Why it could not be run to its end, where it could not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// What else was measured.
     pub figures: Vec<Figure>,
     /// The load, where there was one.
@@ -86,6 +89,7 @@ impl Report {
             machine: Machine::here(),
             settings: BTreeMap::new(),
             musts: Vec::new(),
+            error: None,
             figures: Vec::new(),
             load: None,
         }
@@ -106,9 +110,9 @@ impl Report {
         self.figures.push(Figure { name: name.into(), value, unit });
     }
 
-    /// Whether all that had to hold did.
+    /// Whether it ran to its end and all that had to hold did.
     pub fn holds(&self) -> bool {
-        self.musts.iter().all(Must::holds)
+        self.error.is_none() && self.musts.iter().all(Must::holds)
     }
 
     /// The report as text for a terminal.

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use crate::driver::DriverError;
 use crate::driver::schedule::Law;
-use crate::report::{LoadReport, Report};
 use crate::system::SystemError;
 
 /// How requests arrive while a scenario runs.
@@ -76,17 +75,4 @@ pub fn positive(text: &str) -> Result<f64, String> {
 /// Says on standard error how far a scenario is.
 fn progress(text: &str) {
     eprintln!("{text}");
-}
-
-/// Puts a load into a report, of which no request may have failed.
-fn judge(report: &mut Report, load: LoadReport) {
-    report.must("failed requests", load.failed as f64, 0.0, "");
-    report.load = Some(load);
-}
-
-/// As [`judge`], for a load whose replies were compared with what the versions answer.
-fn judge_versions(report: &mut Report, load: LoadReport) {
-    let faults: u64 = load.phases.iter().flat_map(|phase| phase.faults.values()).sum();
-    report.must("replies not of exactly one version", faults as f64, 0.0, "");
-    judge(report, load);
 }

@@ -9,6 +9,7 @@ pub mod model;
 mod process;
 pub mod usage;
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use tokio::time::sleep;
 pub use error::SystemError;
 pub use headgate::Headgate;
 use process::{Process, Program};
+use usage::Usage;
 
 /// How long a part may take until it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -56,7 +58,7 @@ pub struct System {
     gateway_process: Process,
     dir: PathBuf,
     // Deleted when dropped.
-    _temporary: Option<TempDir>,
+    temporary: Option<TempDir>,
 }
 
 /// A backend, running or not.
@@ -87,7 +89,7 @@ impl System {
             gateway,
             admin,
             dir,
-            _temporary: temporary,
+            temporary,
         };
         for (at, address) in addresses[2..].iter().enumerate() {
             let name = format!("backend-{}", at + 1);
@@ -103,6 +105,21 @@ impl System {
     /// A folder of this run, for files that are published.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Keeps the folder of this run, and says where it is.
+    pub fn keep(&mut self) -> &Path {
+        if let Some(temporary) = self.temporary.take() {
+            let _ = temporary.keep();
+        }
+        &self.dir
+    }
+
+    /// What each part takes, by its name; this program is `driver`.
+    pub fn usage(&self) -> BTreeMap<String, Usage> {
+        let backends = self.backends.iter().filter_map(|b| Some((b.name.clone(), b.process.as_ref()?.pid())));
+        let others = [("gateway".to_owned(), self.gateway_process.pid()), ("driver".to_owned(), std::process::id())];
+        backends.chain(others).filter_map(|(name, pid)| Some((name, usage::of(pid)?))).collect()
     }
 
     /// Starts backend number `at`, anew where it was killed.
@@ -155,12 +172,6 @@ impl System {
     pub fn running(&self) -> Vec<(String, SocketAddr)> {
         let running = self.backends.iter().filter(|backend| backend.process.is_some());
         running.map(|backend| (backend.name.clone(), backend.address)).collect()
-    }
-
-    /// The process ids of the gateway and of the running backends.
-    pub fn pids(&self) -> (u32, Vec<u32>) {
-        let backends = self.backends.iter().filter_map(|backend| backend.process.as_ref());
-        (self.gateway_process.pid(), backends.map(Process::pid).collect())
     }
 
     /// Stops all by SIGTERM, the gateway first; an error where a part does not end with exit code 0.

@@ -33,6 +33,7 @@ pub(super) fn text(report: &Report) -> String {
         let (measured, bound) = (number(must.measured), number(must.bound));
         format!("  {:<58} {measured:>12} {:<4} at most {bound:>8}  {verdict}", must.name, must.unit)
     }));
+    lines.extend(report.error.iter().map(|error| format!("  ENDED EARLY: {error}")));
     lines.join("\n") + "\n"
 }
 
@@ -90,6 +91,8 @@ mod tests {
         let text = report.text();
         let verdicts: Vec<&str> = text.lines().filter(|line| line.contains("VIOLATED")).collect();
         assert!(!report.holds() && verdicts.len() == 2, "{text}");
+        report.error = Some("backend-1 ended".to_owned());
+        assert!(report.text().contains("ENDED EARLY: backend-1 ended"));
         assert!(verdicts[0].contains("p99 swapping / p99 steady") && verdicts[0].contains("1.500"), "{text}");
     }
 }

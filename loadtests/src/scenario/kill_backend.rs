@@ -6,10 +6,9 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::stage::Stage;
-use super::{LoadOptions, ScenarioError, judge_versions, progress};
+use super::{LoadOptions, ScenarioError, progress};
 use crate::driver::control::Control;
-use crate::driver::{self, Load};
-use crate::report::{LoadReport, Report};
+use crate::report::Report;
 use crate::system::SystemOptions;
 
 const PHASES: [&str; 2] = ["both backends", "one backend"];
@@ -39,23 +38,21 @@ pub async fn run(options: &Options) -> Result<Report, ScenarioError> {
     stage.complete().await?;
     stage.learn(1).await?;
 
-    let LoadOptions { arrivals, seed, .. } = options.load;
     report.set("kills", options.kills);
-    report.set("rate", format!("{rate}/s {arrivals:?}"));
     report.set("dwell", format!("{} ms", options.dwell_ms));
-    let plan = stage.plan(Load::Open { law: arrivals, rate_per_s: rate, seed }, &options.load, &PHASES);
-    let running = driver::start(plan)?;
+    let driving = stage.drive(rate, &options.load, &PHASES, &mut report)?;
+    let killed = kills(&mut stage, &driving.running.control, options).await;
+    stage.end(driving, killed, &mut report).await?;
+    Ok(report)
+}
+
+async fn kills(stage: &mut Stage, control: &Control, options: &Options) -> Result<(), ScenarioError> {
     for number in 1..=options.kills {
-        kill(&mut stage, &running.control, number, Duration::from_millis(options.dwell_ms)).await?;
-        let (ended, failed) = running.control.progress();
+        kill(stage, control, number, Duration::from_millis(options.dwell_ms)).await?;
+        let (ended, failed) = control.progress();
         progress(&format!("{number} of {} kills, {ended} requests, {failed} failed", options.kills));
     }
-    running.control.stop();
-    let load = LoadReport::from(&running.finish().await?);
-    stage.system.stop().await?;
-    report.figure("kills", f64::from(options.kills), "");
-    judge_versions(&mut report, load);
-    Ok(report)
+    Ok(())
 }
 
 /// One kill, of the backends in turn, and the restart.

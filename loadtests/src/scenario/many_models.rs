@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::{ScenarioError, progress};
 use crate::report::Report;
-use crate::system::{System, SystemOptions, http, usage};
+use crate::system::{Backend, System, SystemOptions, http};
 
 const MODEL: &str = "many";
 const BACKENDS: usize = 2;
@@ -115,8 +115,9 @@ async fn answer(system: &mut System, models: u32) -> Result<(), ScenarioError> {
 }
 
 fn resident_bytes(system: &System) -> Vec<u64> {
-    let (_, backends) = system.pids();
-    backends.into_iter().map(|pid| usage::of(pid).map_or(0, |usage| usage.resident_bytes)).collect()
+    let usage = system.usage();
+    let of = |backend: &Backend| usage.get(&backend.name).map_or(0, |usage| usage.resident_bytes);
+    system.backends.iter().map(of).collect()
 }
 
 fn name(scope: u32) -> String {

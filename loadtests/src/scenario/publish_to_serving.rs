@@ -8,9 +8,9 @@ use tokio::time::sleep;
 
 use super::stage::Stage;
 use super::swap_under_load::everywhere;
-use super::{LoadOptions, ScenarioError, judge, progress};
-use crate::driver::{self, Load, Running};
-use crate::report::{LoadReport, Report};
+use super::{LoadOptions, ScenarioError, progress};
+use crate::driver::Running;
+use crate::report::Report;
 use crate::system::SystemOptions;
 
 const POLL_MAX: Duration = Duration::from_millis(2_500);
@@ -37,17 +37,25 @@ pub async fn run(options: &Options) -> Result<Report, ScenarioError> {
     let mut report = Report::new("publish-to-serving");
     let mut stage = Stage::start(&options.system, 1).await?;
     stage.complete().await?;
-    let LoadOptions { arrivals, seed, rate, .. } = options.load;
-    let rate_per_s = rate.unwrap_or(RATE_PER_S);
     report.set("rounds", options.rounds);
-    report.set("rate", format!("{rate_per_s}/s {arrivals:?}"));
-    let plan = stage.plan(Load::Open { law: arrivals, rate_per_s, seed }, &options.load, &["publishing"]);
-    let mut running = driver::start(plan)?;
+    let rate = options.load.rate.unwrap_or(RATE_PER_S);
+    let mut driving = stage.drive(rate, &options.load, &["publishing"], &mut report)?;
+    let measured = rounds(&mut stage, &mut driving.running, options, &mut report).await;
+    stage.end(driving, measured, &mut report).await?;
+    Ok(report)
+}
+
+async fn rounds(
+    stage: &mut Stage,
+    running: &mut Running,
+    options: &Options,
+    report: &mut Report,
+) -> Result<(), ScenarioError> {
     for (name, nudged, bound) in [("default poll", false, POLL_MAX), ("nudge", true, NUDGE_MAX)] {
         let first = if nudged { u64::from(options.rounds) + 2 } else { 2 };
         let mut took = Vec::new();
         for version in first..first + u64::from(options.rounds) {
-            took.push(round(&mut stage, &mut running, version, nudged).await?);
+            took.push(round(stage, running, version, nudged).await?);
         }
         took.sort_unstable();
         let median = took.get(took.len() / 2).copied().unwrap_or_default();
@@ -61,11 +69,7 @@ pub async fn run(options: &Options) -> Result<Report, ScenarioError> {
             "s",
         );
     }
-    running.control.stop();
-    let load = LoadReport::from(&running.finish().await?);
-    stage.system.stop().await?;
-    judge(&mut report, load);
-    Ok(report)
+    Ok(())
 }
 
 /// Publishes a version, promotes it, and gives how long that took, from the start of the promotion's command.

@@ -1,7 +1,7 @@
 //! What most scenarios begin with: two backends and a gateway that serve one model, what its versions answer, and a load
 //! at half of capacity.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -12,9 +12,10 @@ use tokio::time::sleep;
 use super::{LoadOptions, ScenarioError, capacity, progress};
 use crate::driver::expect::{Expect, Expected, version_of};
 use crate::driver::target::Target;
-use crate::driver::{DriverError, Load, Plan};
-use crate::report::Report;
+use crate::driver::{self, DriverError, Load, Plan, Running};
+use crate::report::{LoadReport, Report};
 use crate::system::model::{self, Forest};
+use crate::system::usage::Usage;
 use crate::system::{System, SystemOptions, http};
 
 /// How many different requests the load sends: a reply to another one is noticed.
@@ -37,6 +38,16 @@ pub(super) struct Stage {
     bodies: Vec<Bytes>,
     url: String,
     target: Target,
+}
+
+/// A load that runs on a stage.
+#[derive(Debug)]
+pub(super) struct Driving {
+    /// It.
+    pub(super) running: Running,
+    /// What the parts took before it.
+    usage: BTreeMap<String, Usage>,
+    attributed: bool,
 }
 
 impl Stage {
@@ -135,8 +146,55 @@ impl Stage {
         Ok(())
     }
 
+    /// Starts a load by a schedule.
+    pub(super) fn drive(
+        &self,
+        rate_per_s: f64,
+        options: &LoadOptions,
+        phases: &[&str],
+        report: &mut Report,
+    ) -> Result<Driving, ScenarioError> {
+        let LoadOptions { arrivals: law, seed, .. } = *options;
+        report.set("rate", format!("{rate_per_s}/s {law:?}"));
+        let plan = self.plan(Load::Open { law, rate_per_s, seed }, options, phases);
+        let attributed = plan.expect.is_some();
+        Ok(Driving { usage: self.system.usage(), running: driver::start(plan)?, attributed })
+    }
+
+    /// Ends a load and the system, and judges: no request may have failed, and each reply must be of exactly one version,
+    /// where that was compared. `result` is of what was done meanwhile.
+    pub(super) async fn end<T>(
+        mut self,
+        driving: Driving,
+        result: Result<T, ScenarioError>,
+        report: &mut Report,
+    ) -> Result<Option<T>, ScenarioError> {
+        driving.running.control.stop();
+        let load = LoadReport::from(&driving.running.finish().await?);
+        for (name, now) in self.system.usage() {
+            // A part that was started anew counts from 0.
+            if let Some(cpu) = driving.usage.get(&name).and_then(|before| now.cpu.checked_sub(before.cpu)) {
+                let each = cpu.as_secs_f64() * 1e6 / load.requests.max(1) as f64;
+                report.figure(format!("processor time a request, {name}"), each, "us");
+            }
+        }
+        if driving.attributed {
+            let faults: u64 = load.phases.iter().flat_map(|phase| phase.faults.values()).sum();
+            report.must("replies not of exactly one version", faults as f64, 0.0, "");
+        }
+        report.must("failed requests", load.failed as f64, 0.0, "");
+        report.load = Some(load);
+        let done = result.map_err(|error| report.error = Some(error.to_string())).ok();
+        if !report.holds() {
+            progress(&format!("store, caches and logs are kept in {}", self.system.keep().display()));
+        }
+        let stopped = self.system.stop().await;
+        report.error = report.error.take().or(stopped.err().map(|error| error.to_string()));
+        Ok(done)
+    }
+
     /// A load on the gateway, checked against what was learned.
-    pub(super) fn plan(&self, load: Load, options: &LoadOptions, phases: &[&str]) -> Plan {
+    fn plan(&self, load: Load, options: &LoadOptions, phases: &[&str]) -> Plan {
         Plan {
             target: self.target.clone(),
             bodies: self.bodies.clone(),

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use tokio::time::{sleep_until, timeout_at};
 
 use super::stage::Stage;
-use super::{LoadOptions, ScenarioError, judge_versions, progress};
+use super::{LoadOptions, ScenarioError, progress};
+use crate::driver::Running;
 use crate::driver::control::Change;
-use crate::driver::{self, Load, Running};
-use crate::report::{LoadReport, Report};
+use crate::report::{Quantiles, Report};
 use crate::system::SystemOptions;
 
 const STEADY: usize = 1;
@@ -54,18 +54,13 @@ pub async fn run(options: &Options) -> Result<Report, ScenarioError> {
     stage.promote(2, Some(stage.system.admin)).await?;
     stage.learn(2).await?;
 
-    let LoadOptions { arrivals, seed, .. } = options.load;
     report.set("swaps", options.swaps);
-    report.set("rate", format!("{rate}/s {arrivals:?}"));
     report.set("window", format!("{} ms", options.window_ms));
     report.set("nudge", !options.no_nudge);
-    let plan = stage.plan(Load::Open { law: arrivals, rate_per_s: rate, seed }, &options.load, &PHASES);
-    let mut running = driver::start(plan)?;
-    let took = swap(&mut stage, &mut running, options).await?;
-    running.control.stop();
-    let load = LoadReport::from(&running.finish().await?);
-    stage.system.stop().await?;
-    measure(&mut report, load, &took);
+    let mut driving = stage.drive(rate, &options.load, &PHASES, &mut report)?;
+    let swapped = swap(&mut stage, &mut driving.running, options).await;
+    let took = stage.end(driving, swapped, &mut report).await?;
+    measure(&mut report, &took.unwrap_or_default());
     Ok(report)
 }
 
@@ -126,15 +121,15 @@ pub(super) async fn everywhere(
     Ok(seen.into_values().max().unwrap_or(started).saturating_duration_since(started))
 }
 
-fn measure(report: &mut Report, load: LoadReport, took: &[Duration]) {
-    let phase = |at: usize| load.phases.get(at).map(|phase| phase.latency).unwrap_or_default();
+fn measure(report: &mut Report, took: &[Duration]) {
+    let phases: Vec<Quantiles> = report.load.iter().flat_map(|load| &load.phases).map(|phase| phase.latency).collect();
+    let phase = |at: usize| phases.get(at).copied().unwrap_or_default();
     let (steady, swapping) = (phase(STEADY), phase(SWAPPING));
-    let ratio = |of: fn(&crate::report::Quantiles) -> u64| of(&swapping) as f64 / of(&steady) as f64;
+    let ratio = |of: fn(&Quantiles) -> u64| of(&swapping) as f64 / of(&steady) as f64;
     let longest = took.iter().max().copied().unwrap_or_default();
     report.figure("swaps seen from every backend", took.len() as f64, "");
     report.figure("longest swap, command to every backend", longest.as_secs_f64(), "s");
     report.figure("p50 swapping / p50 steady", ratio(|q| q.p50_us), "");
     report.figure("p99.9 swapping / p99.9 steady", ratio(|q| q.p999_us), "");
     report.must("p99 swapping / p99 steady", ratio(|q| q.p99_us), P99_RATIO_MAX, "");
-    judge_versions(report, load);
 }
