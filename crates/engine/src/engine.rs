@@ -1,0 +1,102 @@
+//! What every engine offers.
+
+use crate::Batch;
+
+/// Which results a call asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// Raw margins, before the objective's transform.
+    pub margins: bool,
+    /// Outputs, after it.
+    pub outputs: bool,
+}
+
+/// The results of a call. A part that was not asked for comes back empty.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outputs {
+    /// rows x [`Engine::margin_width`], row-major.
+    pub margins: Vec<f64>,
+    /// rows x [`Engine::output_width`], row-major.
+    pub values: Vec<f64>,
+}
+
+/// Buffers that calls reuse; any engine can use any scratch.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// Feature values of a block of rows, by slot.
+    pub(crate) values: Vec<f64>,
+    /// The leaf that each tree of a forest leads one row to.
+    pub(crate) leaves: Vec<u32>,
+    /// Margins of a call that asks for outputs only.
+    pub(crate) margins: Vec<f64>,
+}
+
+/// What an output row means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputKind {
+    /// A number for each target, in the target's own scale.
+    Regression,
+    /// The probability of the positive class, for each target.
+    Binary,
+    /// A probability for each of so many classes.
+    Multiclass(usize),
+    /// The index of one of so many classes.
+    Class(usize),
+    /// A score that only orders rows of one query.
+    Ranking,
+    /// Margins as they are: an objective that the model does not name, or that has no transform.
+    Raw,
+}
+
+/// How the training library sums margins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MarginKind {
+    /// In `f64`.
+    F64,
+    /// In `f32`; margins and outputs are `f32` values, widened.
+    F32,
+}
+
+/// What a model knows about a categorical column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Categorical {
+    /// The greatest code that the file names for it, if it names any; a greater one is an unseen category.
+    pub max_code: Option<u32>,
+}
+
+/// Why a call was not scored. The caller's fault; the same call will fail again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScoreError {
+    /// The batch is not of the model's shape.
+    #[error("the batch has {came} columns, the model takes {expected}")]
+    Columns {
+        /// [`Engine::inputs`].
+        expected: usize,
+        /// [`Batch::columns`].
+        came: usize,
+    },
+}
+
+/// A loaded model. A row scored alone and in a batch has the same bits.
+pub trait Engine: Send + Sync + std::fmt::Debug {
+    /// Number of feature columns.
+    fn inputs(&self) -> usize;
+    /// Names of the feature columns, in order; empty if the file carries none.
+    fn input_names(&self) -> &[String];
+    /// For each column, what the model knows of it as a categorical one; `None`: numeric.
+    fn categorical(&self) -> &[Option<Categorical>];
+    /// Margins in a row.
+    fn margin_width(&self) -> usize;
+    /// Outputs in a row.
+    fn output_width(&self) -> usize;
+    /// What an output row means.
+    fn output_kind(&self) -> OutputKind;
+    /// How margins are summed.
+    fn margin_kind(&self) -> MarginKind;
+    /// An estimate of one row's cost within a batch, in nanoseconds.
+    fn cost_ns_per_row(&self) -> f64;
+    /// Memory held, in bytes.
+    fn memory_bytes(&self) -> usize;
+    /// Scores all rows of the batch. `out` is overwritten, its allocation kept.
+    fn score(&self, batch: &Batch, scratch: &mut Scratch, out: &mut Outputs, want: Want) -> Result<(), ScoreError>;
+}

@@ -1,0 +1,223 @@
+//! Linear models, in a small JSON format of this house:
+//!
+//! ```json
+//! {"format": "headgate-linear/1", "features": ["age", "balance"], "weights": [0.5, -2.0], "bias": 1.0, "link": "logistic"}
+//! ```
+//!
+//! With several outputs, `weights` is one list for each and `bias` a list. The margin is
+//! `bias + weight[0] * value[0] + weight[1] * value[1] + ...`, in that order, in `f64`; a missing value makes it NaN.
+//! `link` is `identity`, `logistic` (each output by itself) or `softmax`. Unknown fields are ignored.
+
+use serde::Deserialize;
+
+use crate::engine::{Categorical, Engine, MarginKind, OutputKind, Outputs, ScoreError, Scratch, Want};
+use crate::transform::Transform;
+use crate::{Batch, Limits, LoadError};
+
+/// The value of `format`.
+pub const FORMAT: &str = "headgate-linear/1";
+
+#[derive(Debug, Deserialize)]
+struct File {
+    format: String,
+    features: Vec<String>,
+    weights: OneOrMany<Vec<f64>>,
+    bias: OneOrMany<f64>,
+    link: Link,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum OneOrMany<T> {
+    One(T),
+    Many(Vec<T>),
+}
+
+impl<T> OneOrMany<T> {
+    fn into_vec(self) -> Vec<T> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::Many(many) => many,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Link {
+    Identity,
+    Logistic,
+    Softmax,
+}
+
+#[derive(Debug)]
+struct Linear {
+    names: Vec<String>,
+    categorical: Vec<Option<Categorical>>,
+    /// One list for each output.
+    weights: Vec<Vec<f64>>,
+    bias: Vec<f64>,
+    link: Link,
+}
+
+/// Builds the model.
+pub(crate) fn load(bytes: &[u8], limits: &Limits) -> Result<Box<dyn Engine>, LoadError> {
+    let bad = |what: String| LoadError::at("linear model", what);
+    let file: File = serde_json::from_slice(bytes).map_err(|e| bad(e.to_string()))?;
+    if file.format != FORMAT {
+        let known = format!("linear format `{}`, this build reads `{FORMAT}`", crate::lightgbm::shown(&file.format));
+        return Err(LoadError::Unsupported(known));
+    }
+    let (weights, bias) = (file.weights.into_vec(), file.bias.into_vec());
+    LoadError::within("the number of features", file.features.len(), limits.max_features)?;
+    LoadError::within("the number of outputs", bias.len(), limits.max_outputs)?;
+    if weights.is_empty() || weights.len() != bias.len() {
+        return Err(bad(format!("weights for {} outputs, a bias for {}", weights.len(), bias.len())));
+    }
+    for (i, list) in weights.iter().enumerate() {
+        if list.len() != file.features.len() {
+            let what = format!("output {i} has {} weights for {} features", list.len(), file.features.len());
+            return Err(bad(what));
+        }
+    }
+    if file.link == Link::Softmax && bias.len() < 2 {
+        return Err(bad("`softmax` over one output".into()));
+    }
+    let categorical = vec![None; file.features.len()];
+    let model = Linear { names: file.features, categorical, weights, bias, link: file.link };
+    LoadError::within("the model's memory in bytes", model.memory_bytes(), limits.max_memory_bytes)?;
+    Ok(Box::new(model))
+}
+
+impl Linear {
+    fn transform(&self) -> Transform {
+        match self.link {
+            Link::Identity => Transform::Identity,
+            Link::Logistic => Transform::Sigmoid(1.0),
+            Link::Softmax => Transform::Softmax,
+        }
+    }
+}
+
+impl Engine for Linear {
+    fn inputs(&self) -> usize {
+        self.names.len()
+    }
+
+    fn input_names(&self) -> &[String] {
+        &self.names
+    }
+
+    fn categorical(&self) -> &[Option<Categorical>] {
+        &self.categorical
+    }
+
+    fn margin_width(&self) -> usize {
+        self.bias.len()
+    }
+
+    fn output_width(&self) -> usize {
+        self.bias.len()
+    }
+
+    fn output_kind(&self) -> OutputKind {
+        match self.link {
+            Link::Identity => OutputKind::Regression,
+            Link::Logistic => OutputKind::Binary,
+            Link::Softmax => OutputKind::Multiclass(self.bias.len()),
+        }
+    }
+
+    fn margin_kind(&self) -> MarginKind {
+        MarginKind::F64
+    }
+
+    fn cost_ns_per_row(&self) -> f64 {
+        20.0 + (self.names.len() * self.bias.len()) as f64 + 10.0 * self.bias.len() as f64
+    }
+
+    fn memory_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.names.iter().map(|n| size_of::<String>() + n.len()).sum::<usize>()
+            + size_of_val(self.categorical.as_slice())
+            + self.weights.iter().map(|w| size_of::<Vec<f64>>() + size_of_val(w.as_slice())).sum::<usize>()
+            + size_of_val(self.bias.as_slice())
+    }
+
+    fn score(&self, batch: &Batch, scratch: &mut Scratch, out: &mut Outputs, want: Want) -> Result<(), ScoreError> {
+        if batch.columns() != self.inputs() {
+            return Err(ScoreError::Columns { expected: self.inputs(), came: batch.columns() });
+        }
+        let width = self.bias.len();
+        let margins = &mut scratch.margins;
+        margins.clear();
+        for _ in 0..batch.rows() {
+            margins.extend_from_slice(&self.bias);
+        }
+        for (output, weights) in self.weights.iter().enumerate() {
+            for (column, weight) in weights.iter().enumerate() {
+                for (value, row) in batch.column(column).iter().zip(margins.chunks_exact_mut(width)) {
+                    row[output] += weight * value;
+                }
+            }
+        }
+        out.margins.clear();
+        out.values.clear();
+        if want.outputs {
+            self.transform().apply(margins, width, &mut out.values);
+        }
+        if want.margins {
+            out.margins.extend_from_slice(margins);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const BOTH: Want = Want { margins: true, outputs: true };
+
+    fn score(json: &str, rows: &[[f64; 2]]) -> Outputs {
+        let model = load(json.as_bytes(), &Limits::default()).unwrap();
+        let mut out = Outputs::default();
+        model.score(&Batch::from_rows(2, rows), &mut Scratch::default(), &mut out, BOTH).unwrap();
+        out
+    }
+
+    fn refused(json: &str) -> String {
+        load(json.as_bytes(), &Limits::default()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn one_output() {
+        let json = r#"{"format":"headgate-linear/1","features":["a","b"],"weights":[2,-1],"bias":0.5,"link":"LINK"}"#;
+        let out = score(&json.replace("LINK", "identity"), &[[1.0, 1.0], [0.0, 0.5], [f64::NAN, 1.0]]);
+        assert_eq!(out.margins[..2], [1.5, 0.0]);
+        assert!(out.values[2].is_nan());
+        let out = score(&json.replace("LINK", "logistic"), &[[0.0, 0.5]]);
+        assert_eq!((out.margins, out.values), (vec![0.0], vec![0.5]));
+        assert!(refused(&json.replace("LINK", "softmax")).contains("`softmax` over one output"));
+        assert!(refused(&json.replace("LINK", "probit")).contains("unknown variant `probit`"));
+    }
+
+    #[test]
+    fn several_outputs() {
+        let json = r#"{"format":"headgate-linear/1","features":["a","b"],"weights":[[1,0],[0,1],[1,1]],"bias":[0,0,0],
+            "link":"softmax","later":1}"#;
+        let out = score(json, &[[1.0, 2.0], [0.0, 0.0]]);
+        assert_eq!(out.margins, [1.0, 2.0, 3.0, 0.0, 0.0, 0.0]);
+        assert_eq!(out.values[3..], [1.0 / 3.0; 3]);
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let json = r#"{"format":"headgate-linear/1","features":["a","b"],"weights":[[1,0],[0]],"bias":[0,0],"link":"identity"}"#;
+        assert!(refused(json).contains("output 1 has 1 weights for 2 features"));
+        assert!(refused(&json.replace("[0,0]", "[0]")).contains("weights for 2 outputs, a bias for 1"));
+        assert!(refused(&json.replace("linear/1", "linear/2")).contains("this build reads `headgate-linear/1`"));
+        assert!(refused("{").contains("EOF"));
+    }
+}

@@ -1,0 +1,189 @@
+//! One tree.
+
+use super::doc::At;
+use crate::LoadError;
+use crate::engine::Categorical;
+use crate::forest::{BadNode, Builder, RawNode, Rule, Test};
+
+/// XGBoost's greatest category (`OutOfRangeCat`), the last integer before `f32` has gaps, is not one itself.
+const CATEGORIES: i64 = 16_777_216;
+
+/// A tree, the output that it adds to, and its weight in a dart.
+#[derive(Debug)]
+pub(super) struct Tree<'a> {
+    pub(super) at: At<'a>,
+    pub(super) group: u32,
+    pub(super) weight: Option<f32>,
+}
+
+/// A tree's arrays, one value for each node. A leaf has no left child, and its value in `conditions`.
+#[derive(Debug)]
+struct Arrays<'a> {
+    left: &'a [i64],
+    right: &'a [i64],
+    feature: &'a [i64],
+    conditions: Vec<f32>,
+    default_left: &'a [i64],
+    weight: Option<f32>,
+    sets: Sets,
+}
+
+/// The categories that go right, for the nodes that have such splits: set `i` is `words[bounds[i]..bounds[i + 1]]`.
+#[derive(Debug, Default)]
+struct Sets {
+    /// Rising.
+    nodes: Vec<usize>,
+    bounds: Vec<usize>,
+    words: Vec<u32>,
+    /// The greatest category of each set.
+    greatest: Vec<u32>,
+}
+
+/// Adds the tree to the forest, and what its splits say of categorical columns to `categorical`.
+pub(super) fn add(
+    builder: &mut Builder,
+    tree: &Tree<'_>,
+    categorical: &mut [Option<Categorical>],
+    max_bytes: usize,
+) -> Result<(), LoadError> {
+    let arrays = Arrays::read(tree, max_bytes)?;
+    let bad = |b: BadNode| LoadError::at(format!("{}, node {}", tree.at.place, b.node), b.what);
+    builder.add(tree.group, arrays.left.len(), |n| arrays.node(n)).map_err(bad)?;
+    for (&node, &code) in arrays.sets.nodes.iter().zip(&arrays.sets.greatest) {
+        let column = arrays.feature.get(node).and_then(|&f| categorical.get_mut(usize::try_from(f).ok()?));
+        if let Some(column) = column {
+            Categorical::see(column, code);
+        }
+    }
+    Ok(())
+}
+
+impl<'a> Arrays<'a> {
+    fn read(tree: &Tree<'a>, max_bytes: usize) -> Result<Self, LoadError> {
+        let at = &tree.at;
+        let param = at.get("tree_param")?;
+        let targets = param.maybe("size_leaf_vector").map_or(Ok(0), |s| s.count())?;
+        if targets > 1 {
+            let what = format!("XGBoost trees with a vector of {targets} values in a leaf (`multi_output_tree`)");
+            return Err(LoadError::Unsupported(what));
+        }
+        let nodes = param.get("num_nodes")?.count()?;
+        if nodes == 0 {
+            return Err(at.error("no nodes"));
+        }
+        let sized = |key: &str, len: usize| {
+            if len == nodes { Ok(()) } else { Err(at.error(format!("`{key}` has {len} values for {nodes} nodes"))) }
+        };
+        let ints = |key: &str| -> Result<&'a [i64], LoadError> {
+            let ints = at.get(key)?.ints()?;
+            sized(key, ints.len()).map(|()| ints)
+        };
+        let conditions = at.get("split_conditions")?.floats()?;
+        sized("split_conditions", conditions.len())?;
+        Ok(Self {
+            left: ints("left_children")?,
+            right: ints("right_children")?,
+            feature: ints("split_indices")?,
+            conditions,
+            default_left: ints("default_left")?,
+            weight: tree.weight,
+            sets: Sets::read(at, nodes, max_bytes)?,
+        })
+    }
+
+    fn node(&self, n: usize) -> Result<RawNode<'_>, BadNode> {
+        let condition = self.conditions[n];
+        if self.left[n] == -1 {
+            let value = self.weight.map_or(condition, |w| condition * w);
+            return Ok(RawNode::Leaf { value: value.into(), linear: None });
+        }
+        let child =
+            |what: &str, i: i64| usize::try_from(i).map_err(|_| BadNode { node: n, what: format!("{what} {i}") });
+        let test = match self.sets.of(n) {
+            // The set's categories go right; what is no category at all goes left.
+            Some(set) => Test::In { set, rule: Rule::F32Category, flipped: true },
+            None if condition.is_nan() => {
+                return Err(BadNode { node: n, what: "threshold is not a number".into() });
+            }
+            // `value < condition`, of two f32s, is `value <= the f32 before condition`.
+            None => Test::AtMost { threshold: before(condition), rule: Rule::F32 },
+        };
+        Ok(RawNode::Split {
+            column: child("feature", self.feature[n])?,
+            test,
+            missing_left: self.default_left[n] != 0,
+            left: child("left child", self.left[n])?,
+            right: child("right child", self.right[n])?,
+        })
+    }
+}
+
+/// The greatest `f32` below, widened; NaN, below which nothing is, for negative infinity.
+fn before(condition: f32) -> f64 {
+    if condition == f32::NEG_INFINITY { f64::NAN } else { condition.next_down().into() }
+}
+
+impl Sets {
+    fn read(at: &At<'_>, nodes: usize, max_bytes: usize) -> Result<Self, LoadError> {
+        let mut sets = Self { bounds: vec![0], ..Self::default() };
+        // Not there before 1.3.
+        let Some(list) = at.maybe("categories_nodes") else { return Ok(sets) };
+        let with_sets = list.ints()?;
+        if with_sets.is_empty() {
+            return Ok(sets);
+        }
+        let (begins, sizes) = (at.get("categories_segments")?.ints()?, at.get("categories_sizes")?.ints()?);
+        let all = at.get("categories")?.ints()?;
+        if begins.len() != with_sets.len() || sizes.len() != with_sets.len() {
+            let what = format!("{} sets, {} begins, {} sizes", with_sets.len(), begins.len(), sizes.len());
+            return Err(list.error(what));
+        }
+        for ((&node, &begin), &size) in with_sets.iter().zip(begins).zip(sizes) {
+            let known = usize::try_from(node).ok().filter(|&n| n < nodes && sets.nodes.last().is_none_or(|&l| l < n));
+            let Some(node) = known else {
+                return Err(list.error(format!("node {node} is out of range or order")));
+            };
+            let place = || format!("{}, node {node}", at.place);
+            let range = usize::try_from(begin).ok().zip(usize::try_from(size).ok());
+            let set = range.and_then(|(b, s)| all.get(b..b.checked_add(s)?)).filter(|s| !s.is_empty());
+            let Some(set) = set else {
+                let what = format!("categories {begin} and {size} on of {}", all.len());
+                return Err(LoadError::at(place(), what));
+            };
+            let greatest = set.iter().copied().max().unwrap_or(0);
+            if let Some(&wrong) = set.iter().find(|c| !(0..CATEGORIES).contains(*c)) {
+                return Err(LoadError::at(place(), format!("category {wrong}, expected 0 to {}", CATEGORIES - 1)));
+            }
+            let first = sets.words.len();
+            let end = first + greatest as usize / 32 + 1;
+            LoadError::within("the model's memory in bytes", end.saturating_mul(4), max_bytes)?;
+            sets.words.resize(end, 0);
+            for &category in set {
+                sets.words[first + category as usize / 32] |= 1 << (category % 32);
+            }
+            sets.nodes.push(node);
+            sets.bounds.push(end);
+            sets.greatest.push(greatest as u32);
+        }
+        Ok(sets)
+    }
+
+    fn of(&self, node: usize) -> Option<&[u32]> {
+        let i = self.nodes.binary_search(&node).ok()?;
+        Some(&self.words[self.bounds[i]..self.bounds[i + 1]])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn below_is_at_most_the_one_before() {
+        assert_eq!(before(1.0), f64::from(0.999_999_94f32));
+        assert!(before(0.0) < 0.0);
+        assert!(before(-0.0) < 0.0);
+        assert_eq!(before(f32::INFINITY), f64::from(f32::MAX));
+        assert!(before(f32::NEG_INFINITY).is_nan());
+    }
+}

@@ -1,0 +1,92 @@
+//! Tiny committed models with the libraries' own scores, so that exactness is tested without Python. Those named `xgb1`
+//! were written by XGBoost 1.7.6, the others by XGBoost 3.2.0 and LightGBM 4.7.0, all by `differential.py FOLDER fixture`.
+
+use std::path::{Path, PathBuf};
+
+use headgate_engine::lightgbm::{self, FeatureInfo};
+use headgate_engine::{Category, Format, Limits, LoadError, OutputKind, load, sniff, xgboost};
+
+use crate::cases;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures")
+}
+
+/// A fixture's model file.
+pub(crate) fn model(name: &str) -> Vec<u8> {
+    std::fs::read(folder().join(format!("fixture-{name}.model"))).unwrap()
+}
+
+/// The fixtures' names and formats.
+pub(crate) const ALL: [(&str, Format); 6] = [
+    ("lgb-pandas", Format::LightgbmText),
+    ("lgb-multiclass", Format::LightgbmText),
+    ("xgb3-logistic-json", Format::XgboostJson),
+    ("xgb3-logistic-ubj", Format::XgboostUbj),
+    ("xgb3-dart-json", Format::XgboostJson),
+    ("xgb1-logistic-json", Format::XgboostJson),
+];
+
+#[test]
+fn scores_equal_the_libraries_own() {
+    let cases = cases::read(&folder());
+    assert_eq!(cases.len(), ALL.len());
+    cases.iter().for_each(cases::Case::check);
+}
+
+#[test]
+fn formats_are_told_apart() {
+    for (name, format) in ALL {
+        assert_eq!(sniff(&model(name)), Some(format), "{name}");
+    }
+}
+
+#[test]
+fn lightgbm_says_what_its_columns_are() {
+    let about = lightgbm::describe(&model("lgb-pandas")).unwrap();
+    assert_eq!(about.feature_names, ["age", "a_b", "é", "d", "job", "grade"]);
+    assert_eq!(about.objective.as_deref(), Some("binary sigmoid:1"));
+    assert_eq!((about.classes, about.trees_per_iteration, about.iterations), (1, 1, 4));
+    assert_eq!(about.categorical_features, [4, 5]);
+    assert!(matches!(about.feature_infos[0], FeatureInfo::Range { min, max } if min < max));
+    assert_eq!(about.feature_infos[4], FeatureInfo::Categories(vec![-1, 0, 1, 2]));
+    let categories = about.categories().unwrap();
+    assert_eq!(categories[0], None);
+    let texts = ["São Paulo", "admin.", "x,y]"].map(|t| Category::Text(t.into()));
+    assert_eq!(categories[4], Some(&texts[..]));
+    assert_eq!(categories[5], Some(&[5, 7, 11].map(Category::Int)[..]));
+    let engine = load(Format::LightgbmText, &model("lgb-pandas"), &Limits::default()).unwrap();
+    assert_eq!(engine.output_kind(), OutputKind::Binary);
+    assert_eq!(engine.input_names(), about.feature_names);
+    assert_eq!(engine.categorical()[4].unwrap().max_code, Some(2));
+    assert_eq!(engine.categorical()[0], None);
+}
+
+#[test]
+fn xgboost_says_what_its_columns_are() {
+    for (name, format, version) in
+        [("xgb3-logistic-ubj", Format::XgboostUbj, "3.2.0"), ("xgb1-logistic-json", Format::XgboostJson, "1.7.6")]
+    {
+        let about = xgboost::describe(format, &model(name)).unwrap();
+        assert_eq!((about.version.as_str(), about.booster.as_str()), (version, "gbtree"));
+        assert_eq!(about.objective, "binary:logistic");
+        assert_eq!((about.features, about.classes, about.targets, about.rounds), (4, 0, 1, Some(3)));
+        assert_eq!(about.feature_types, ["float", "float", "c", "float"]);
+        let engine = load(format, &model(name), &Limits::default()).unwrap();
+        assert_eq!(engine.output_kind(), OutputKind::Binary);
+        assert!(engine.categorical()[2].unwrap().max_code.unwrap() > 30);
+        assert_eq!(engine.categorical()[0], None);
+    }
+    let about = xgboost::describe(Format::XgboostJson, &model("xgb3-dart-json")).unwrap();
+    assert_eq!((about.booster.as_str(), about.classes, about.rounds), ("dart", 3, Some(3)));
+}
+
+#[test]
+fn limits_hold() {
+    let (name, format) = ALL[0];
+    let refused = |limits: Limits| load(format, &model(name), &limits).unwrap_err();
+    let small = refused(Limits { max_memory_bytes: 300, ..Limits::default() });
+    assert!(matches!(small, LoadError::TooLarge { limit: 300, .. }), "{small}");
+    let narrow = refused(Limits { max_features: 5, ..Limits::default() });
+    assert_eq!(narrow.to_string(), "the number of features is 6, the limit is 5");
+}
