@@ -8,27 +8,22 @@ pub mod http;
 pub mod model;
 mod process;
 pub mod usage;
+mod wait;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::Bytes;
 use tempfile::TempDir;
-use tokio::time::sleep;
 
 pub use error::SystemError;
 pub use headgate::Headgate;
 use process::{Process, Program};
 use usage::Usage;
 
-/// How long a part may take until it is ready.
-const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How long a part may take to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(60);
-/// Between two looks at whether something has happened.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What to run, and where.
 #[derive(Clone, Debug, clap::Args)]
@@ -134,31 +129,6 @@ impl System {
         match self.backends[at].process.take() {
             Some(mut process) => process.kill().await,
             None => Ok(()),
-        }
-    }
-
-    /// Waits until the running backends and the gateway say that they are ready.
-    pub async fn ready(&mut self) -> Result<(), SystemError> {
-        let addresses: Vec<_> = self.running().into_iter().map(|(_, address)| address).chain([self.gateway]).collect();
-        for address in addresses {
-            self.wait_for(&format!("http://{address}/v2/health/ready"), None).await?;
-        }
-        Ok(())
-    }
-
-    /// Waits until a GET of `url`, or a POST of `body`, answers with 200.
-    pub async fn wait_for(&mut self, url: &str, body: Option<Bytes>) -> Result<(), SystemError> {
-        let started = Instant::now();
-        loop {
-            self.check()?;
-            let last = match http::call_ok(url, body.clone()).await {
-                Ok(_) => return Ok(()),
-                Err(error) => format!("; at last: {error}"),
-            };
-            if started.elapsed() > READY_WITHIN {
-                return Err(SystemError::Late { what: format!("no 200 from {url}"), patience: READY_WITHIN, last });
-            }
-            sleep(LOOK_EVERY).await;
         }
     }
 

@@ -66,7 +66,7 @@ async fn kill(stage: &mut Stage, control: &Control, number: u32, dwell: Duration
     sleep(dwell).await;
     control.mark(format!("restart of {name}"));
     stage.system.start_backend(victim)?;
-    stage.answers(&[victim]).await?;
+    stage.system.active(&[victim]).await?;
     control.phase(0);
     Ok(())
 }

@@ -78,8 +78,8 @@ async fn all_ready(system: &mut System, models: usize) -> Result<(), ScenarioErr
         system.check()?;
         let mut ready = Vec::new();
         for (_, address) in system.running() {
-            let reply = http::call_ok(&format!("http://{address}{STATE_PATH}"), None).await?;
-            ready.push(serde_json::from_slice::<StateReport>(&reply.body).map_or(0, |state| ready_models(&state)));
+            let state: StateReport = http::get_json(&format!("http://{address}{STATE_PATH}")).await?;
+            ready.push(ready_models(&state));
         }
         let least = ready.iter().min().copied().unwrap_or(0);
         if least >= models {

@@ -1,13 +1,12 @@
 //! What most scenarios begin with: two backends and a gateway that serve one model, what its versions answer, and a load
 //! at half of capacity.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use headgate_contract::header;
-use tokio::time::sleep;
 
 use super::{LoadOptions, ScenarioError, capacity, progress};
 use crate::driver::expect::{Expect, Expected, version_of};
@@ -24,8 +23,6 @@ const GOLDEN_ROWS: usize = 16;
 const BACKENDS: usize = 2;
 /// A request that takes longer has failed.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a backend may take until the gateway sends to it.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 
 /// A system that serves, and its load.
 #[derive(Debug)]
@@ -36,7 +33,6 @@ pub(super) struct Stage {
     /// What its versions answer.
     pub(super) expect: Expect,
     bodies: Vec<Bytes>,
-    url: String,
     target: Target,
 }
 
@@ -61,13 +57,13 @@ impl Stage {
         let bodies = rows.iter().map(|row| Bytes::from(model::body(row))).collect();
         let url = format!("http://{}/v1/models/{model}:predict", system.gateway);
         let target = url.parse().map_err(DriverError::from)?;
-        let mut stage = Self { system, model, expect: Expect::default(), bodies, url, target };
+        let mut stage = Self { system, model, expect: Expect::default(), bodies, target };
         for version in 1..=versions {
             stage.publish(version).await?;
         }
         stage.promote(1, None).await?;
         stage.system.ready().await?;
-        stage.answers(&[0]).await?;
+        stage.system.active(&[0]).await?;
         Ok(stage)
     }
 
@@ -102,31 +98,11 @@ impl Stage {
         Ok((capacity / 2.0).round().max(1.0))
     }
 
-    /// Starts the second backend and waits until the gateway sends to it.
+    /// Starts the second backend and waits until it has its full share.
     pub(super) async fn complete(&mut self) -> Result<(), ScenarioError> {
         self.system.start_backend(1)?;
         self.system.ready().await?;
-        self.answers(&[0, 1]).await
-    }
-
-    /// Waits until the gateway has passed on replies of each of these backends.
-    pub(super) async fn answers(&mut self, backends: &[usize]) -> Result<(), ScenarioError> {
-        let mut wanted: BTreeSet<String> = backends.iter().map(|at| self.system.backends[*at].name.clone()).collect();
-        let started = Instant::now();
-        while !wanted.is_empty() {
-            self.system.check()?;
-            if let Ok(reply) = http::call_ok(&self.url, self.bodies.first().cloned()).await
-                && let Some(backend) = reply.headers.get(header::BACKEND).and_then(|name| name.to_str().ok())
-            {
-                wanted.remove(backend);
-            }
-            if started.elapsed() > ANSWERS_WITHIN {
-                let what = format!("a reply of {wanted:?} through the gateway");
-                return Err(ScenarioError::Late { what, patience: ANSWERS_WITHIN });
-            }
-            sleep(Duration::from_millis(5)).await;
-        }
-        Ok(())
+        Ok(self.system.active(&[0, 1]).await?)
     }
 
     /// Asks every running backend, by itself, what a version that is resident answers to each body: that is what the

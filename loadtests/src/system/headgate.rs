@@ -36,18 +36,10 @@ impl Headgate {
     }
 
     pub(super) fn backend(&self, dir: &Path, name: &str, listen: SocketAddr) -> Program {
-        let cache = dir.join("cache").join(name);
-        let arguments = words![
-            "backend",
-            "--listen",
-            listen.to_string(),
-            "--store",
-            &self.store,
-            "--cache",
-            cache,
-            "--instance",
-            name
-        ];
+        let (listen, cache) = (listen.to_string(), format!("cache.dir={}", dir.join("cache").join(name).display()));
+        let instance = format!("instance={name}");
+        let arguments =
+            words!["backend", "--listen", listen, "--store", &self.store, "--set", cache, "--set", instance];
         self.program(dir, name, arguments)
     }
 

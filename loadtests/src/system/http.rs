@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -47,6 +48,13 @@ pub async fn call_ok(url: &str, body: Option<Bytes>) -> Result<Reply, SystemErro
     }
     let words = String::from_utf8_lossy(&reply.body[..reply.body.len().min(500)]).into_owned();
     Err(SystemError::Call { url: url.to_owned(), error: format!("{}: {words}", reply.status) })
+}
+
+/// GETs JSON.
+pub async fn get_json<T: DeserializeOwned>(url: &str) -> Result<T, SystemError> {
+    let reply = call_ok(url, None).await?;
+    let garbled = |error| SystemError::Call { url: url.to_owned(), error: format!("reply can't be read: {error}") };
+    serde_json::from_slice(&reply.body).map_err(garbled)
 }
 
 async fn exchange(target: &Target, body: Option<Bytes>) -> Result<Reply, Box<dyn std::error::Error + Send + Sync>> {

@@ -76,11 +76,12 @@ impl Forest {
     pub fn golden(&self, rows: &[Vec<f64>]) -> String {
         let mut lines = String::new();
         for row in rows {
-            let inputs: serde_json::Map<_, _> = row.iter().enumerate().map(|(at, x)| (name(at), (*x).into())).collect();
             let score = self.score(row);
-            let line = serde_json::json!({ "inputs": inputs, "margins": [score], "outputs": [score] });
+            let results = [("margin".to_owned(), score), ("output".to_owned(), score)];
+            let cells = row.iter().enumerate().map(|(at, x)| (name(at), *x)).chain(results);
+            let line: serde_json::Map<_, _> = cells.map(|(name, x)| (name, x.into())).collect();
             // Writing to a string can't fail.
-            let _ = writeln!(lines, "{line}");
+            let _ = writeln!(lines, "{}", serde_json::Value::Object(line));
         }
         lines
     }
