@@ -4,7 +4,7 @@
 //! to drain, is it ejected, and since when does it answer. So no transition can be forgotten, and nothing starts healthy.
 
 use crate::Millis;
-use crate::outlier::{self, Outlier};
+use crate::outlier::Outlier;
 
 /// Where a backend is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -274,7 +274,7 @@ mod tests {
                     Event::Order(drain) => { ordered = drain; life.order_drain(drain) }
                     Event::List(l) => { listed = l; life.list(l, now) }
                     Event::Settle(n) => life.settle(n, now, &RULES),
-                    Event::Eject => life.outlier.eject(now, &outlier::Rules::default()),
+                    Event::Eject => life.outlier.eject(now, &crate::outlier::Rules::default()),
                 }
                 let state = life.state(now, &RULES);
                 prop_assert!(was_ready || !state.serves(), "nothing starts healthy");

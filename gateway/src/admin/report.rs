@@ -1,0 +1,190 @@
+//! `GET /state`: the fleet as the gateway sees it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use headgate_balance::life::State;
+use headgate_contract::fleet::VersionState;
+use headgate_contract::{Digest, Version};
+use serde::{Deserialize, Serialize};
+
+use crate::edge::Edge;
+use crate::fleet::{Model, Seen, Snapshot};
+
+/// Models that are listed where the asker sets no limit.
+const LIMIT: usize = 1_000;
+
+/// `?model=<prefix>&limit=<n>`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct StateQuery {
+    #[serde(default)]
+    model: String,
+    limit: Option<usize>,
+}
+
+/// The whole state.
+#[derive(Serialize)]
+pub(super) struct Report {
+    version: &'static str,
+    lame_duck: bool,
+    uptime_ms: u64,
+    in_flight: usize,
+    connections: usize,
+    requests: u64,
+    ejections: u64,
+    retry_tokens: i64,
+    retry_reserve: i64,
+    generations: HashMap<String, u64>,
+    backends: Vec<BackendState>,
+    models_total: usize,
+    models: Vec<ModelState>,
+}
+
+#[derive(Serialize)]
+struct BackendState {
+    name: String,
+    address: String,
+    state: &'static str,
+    build: String,
+    in_flight: u64,
+    cost: u64,
+    calls: u64,
+    idle_connections: usize,
+    reported_in_flight: u64,
+    drain_ordered: bool,
+    missed_probes: u32,
+    ejected_for_ms: Option<u64>,
+    heard_ms_ago: Option<u64>,
+    store_id: Option<String>,
+    generation: Option<u64>,
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ModelState {
+    model: String,
+    /// What is served, with weights and the backends that hold it.
+    serves: Vec<Served>,
+    /// Whether that is what the release says.
+    current: bool,
+    /// Why nothing is, or something else than the release says.
+    why: String,
+    versions: Vec<VersionsState>,
+}
+
+#[derive(Serialize)]
+struct Served {
+    version: Version,
+    digest: Digest,
+    weight: u32,
+    backends: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct VersionsState {
+    version: Version,
+    /// How many backends have it in each state.
+    states: BTreeMap<&'static str, usize>,
+    /// The first reason that any gives.
+    reason: String,
+}
+
+/// The state now.
+pub(super) fn state(edge: &Edge, query: &StateQuery) -> Report {
+    let snapshot = edge.fleet.snapshot();
+    let now = edge.fleet.now();
+    let left = edge.budget.left();
+    let mut models: Vec<_> = snapshot.models().filter(|m| m.name.as_str().starts_with(&query.model)).collect();
+    models.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    models.truncate(query.limit.unwrap_or(LIMIT));
+    Report {
+        version: env!("CARGO_PKG_VERSION"),
+        lame_duck: edge.gate.is_lame_duck(),
+        uptime_ms: now,
+        in_flight: edge.gate.in_flight(),
+        connections: edge.gate.connections(),
+        requests: edge.gate.requests(),
+        ejections: edge.fleet.ejections(),
+        retry_tokens: left.tokens,
+        retry_reserve: left.reserve,
+        generations: edge.fleet.highest(),
+        backends: snapshot.backends.iter().map(|seen| backend(seen, now)).collect(),
+        models_total: snapshot.models_len(),
+        models: models.into_iter().map(|found| model(edge, &snapshot, found, now)).collect(),
+    }
+}
+
+fn backend(seen: &Seen, now: u64) -> BackendState {
+    let backend = &seen.backend;
+    let said = backend.said();
+    let life = backend.life();
+    BackendState {
+        name: backend.name(),
+        address: backend.address.clone(),
+        state: seen.state.as_str(),
+        build: said.build,
+        in_flight: backend.in_flight(),
+        cost: backend.cost(),
+        calls: backend.total(),
+        idle_connections: backend.upstream.idle(),
+        reported_in_flight: said.in_flight,
+        drain_ordered: life.drain_ordered(),
+        missed_probes: life.misses(),
+        ejected_for_ms: life.outlier.until().filter(|_| seen.state == State::Ejected).map(|at| at.saturating_sub(now)),
+        heard_ms_ago: said.at.map(|at| now.saturating_sub(at)),
+        store_id: said.catalog.as_ref().map(|catalog| catalog.store_id.clone()),
+        generation: said.catalog.as_ref().map(|catalog| catalog.generation),
+        error: said.error.or_else(|| said.catalog.and_then(|catalog| catalog.error)),
+    }
+}
+
+fn model(edge: &Edge, snapshot: &Snapshot, model: &Model, now: u64) -> ModelState {
+    let plan = model.plan(snapshot, now, &edge.config.load().fleet.admit);
+    let (serves, current, why) = match plan {
+        Err(refusal) => (Vec::new(), false, refusal.message),
+        Ok(plan) => {
+            let served = plan.serve.iter().zip(&plan.planned).map(|(serve, planned)| Served {
+                version: serve.version,
+                digest: serve.digest,
+                weight: serve.weight,
+                backends: planned.backends.iter().map(|seen| seen.backend.name()).collect(),
+            });
+            let why = match (plan.current, plan.panic) {
+                (_, true) => "nothing that serves holds it: ejected, silent or draining backends are tried",
+                (false, _) => "the release is not ready on enough backends: an earlier one stands in",
+                (true, false) => "",
+            };
+            (served.collect(), plan.current, why.to_owned())
+        }
+    };
+    ModelState { model: model.name.to_string(), serves, current, why, versions: versions(model) }
+}
+
+fn versions(model: &Model) -> Vec<VersionsState> {
+    let mut versions: BTreeMap<Version, VersionsState> = BTreeMap::new();
+    for report in model.on.iter().flat_map(|held| held.versions.iter()) {
+        let entry = versions.entry(report.version).or_insert_with(|| VersionsState {
+            version: report.version,
+            states: BTreeMap::new(),
+            reason: String::new(),
+        });
+        *entry.states.entry(name(report.state)).or_default() += 1;
+        if entry.reason.is_empty() {
+            entry.reason.clone_from(&report.reason);
+        }
+    }
+    versions.into_values().collect()
+}
+
+fn name(state: VersionState) -> &'static str {
+    match state {
+        VersionState::Absent => "absent",
+        VersionState::Fetching => "fetching",
+        VersionState::Verifying => "verifying",
+        VersionState::Loading => "loading",
+        VersionState::Proving => "proving",
+        VersionState::Ready => "ready",
+        VersionState::Retiring => "retiring",
+        VersionState::Failed => "failed",
+        VersionState::Unknown => "unknown",
+    }
+}

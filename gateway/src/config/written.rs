@@ -1,0 +1,311 @@
+//! The configuration as it is written: flat sections of plain values with their defaults, and their check.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use headgate_balance::{admit, budget, life, outlier};
+use headgate_contract::config::ConfigError;
+use headgate_contract::fleet::WAIT_MS_MAX;
+use serde::{Deserialize, Serialize};
+
+use super::{Admin, Config, Discovery, Fleet, Limits, Log, Retry, Server};
+
+/// The shortest token that is taken for one.
+const TOKEN_BYTES_MIN: usize = 16;
+/// The longest time that can be set: a day.
+const TIME_MS_MAX: u64 = 86_400_000;
+
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub(super) struct $name {
+            $($(#[$field_doc])* $field: $type,)*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+    };
+}
+
+/// All sections.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Written {
+    server: ServerWritten,
+    admin: AdminWritten,
+    discovery: DiscoveryWritten,
+    limits: LimitsWritten,
+    fleet: FleetWritten,
+    retry: RetryWritten,
+    log: LogWritten,
+}
+
+section!(
+    /// `[server]`
+    ServerWritten {
+        listen: String = "127.0.0.1:8080".to_owned(),
+        /// 0: as many as the machine has cores.
+        threads: usize = 0,
+        lame_duck_ms: u64 = 1_000,
+        drain_ms: u64 = 30_000,
+    }
+);
+section!(
+    /// `[admin]`
+    AdminWritten {
+        listen: String = "127.0.0.1:9090".to_owned(),
+        token: String = String::new(),
+    }
+);
+section!(
+    /// `[discovery]`
+    DiscoveryWritten {
+        backends: Vec<String> = Vec::new(),
+        register_token: String = String::new(),
+    }
+);
+section!(
+    /// `[limits]`
+    LimitsWritten {
+        buffer_bytes_max: u64 = 1 << 20,
+        body_bytes_max: u64 = 64 << 20,
+        connections_max: usize = 20_000,
+        in_flight_max: usize = 10_000,
+        headers_max: usize = 100,
+        head_bytes_max: usize = 64 << 10,
+        head_timeout_ms: u64 = 10_000,
+        body_timeout_ms: u64 = 10_000,
+        keep_alive_ms: u64 = 75_000,
+        request_max_ms: u64 = 600_000,
+        deadline_ms: u64 = 1_000,
+        deadline_max_ms: u64 = 60_000,
+        stream_deadline_ms: u64 = 60_000,
+    }
+);
+section!(
+    /// `[fleet]`
+    FleetWritten {
+        probe_ms: u64 = 250,
+        probe_timeout_ms: u64 = 750,
+        misses_max: u32 = 2,
+        connect_timeout_ms: u64 = 250,
+        idle_ms: u64 = 30_000,
+        pool_max: usize = 512,
+        slow_start_ms: u64 = 3_000,
+        drain_ms: u64 = 30_000,
+        eject_failures: u32 = 5,
+        eject_ms: u64 = 1_000,
+        eject_max_ms: u64 = 30_000,
+        eject_share_max: f64 = 0.5,
+        admit_patience_ms: u64 = 10_000,
+    }
+);
+section!(
+    /// `[retry]`
+    RetryWritten {
+        attempts_max: u32 = 3,
+        ratio: f64 = 0.2,
+        min_per_s: u32 = 10,
+        burst: u32 = 500,
+        reserve: u32 = 1_000,
+    }
+);
+section!(
+    /// `[log]`
+    LogWritten {
+        json: bool = false,
+        filter: String = "info".to_owned(),
+        access_every: u64 = 0,
+    }
+);
+
+impl Written {
+    /// What it means, or why it makes no sense.
+    pub(super) fn mean(self) -> Result<Config, ConfigError> {
+        Ok(Config {
+            server: self.server.mean()?,
+            admin: self.admin.mean()?,
+            discovery: self.discovery.mean()?,
+            limits: self.limits.mean()?,
+            fleet: self.fleet.mean()?,
+            retry: self.retry.mean()?,
+            log: self.log.mean()?,
+        })
+    }
+}
+
+impl ServerWritten {
+    fn mean(self) -> Result<Server, ConfigError> {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Server {
+            listen: address("server.listen", &self.listen)?,
+            threads: if self.threads == 0 { cores() } else { self.threads.min(1_024) },
+            lame_duck: time_or_none("server.lame_duck_ms", self.lame_duck_ms)?,
+            drain: time_or_none("server.drain_ms", self.drain_ms)?,
+        })
+    }
+}
+
+impl AdminWritten {
+    fn mean(self) -> Result<Admin, ConfigError> {
+        let listen = address("admin.listen", &self.listen)?;
+        let token = token("admin.token", self.token)?;
+        if token.is_none() && !listen.ip().is_loopback() {
+            return refuse(format!("'admin.token' is needed where 'admin.listen' is not on loopback: it is {listen}"));
+        }
+        Ok(Admin { listen, token })
+    }
+}
+
+impl DiscoveryWritten {
+    fn mean(self) -> Result<Discovery, ConfigError> {
+        for (at, backend) in self.backends.iter().enumerate() {
+            if !is_host_and_port(backend) {
+                return refuse(format!("'discovery.backends': '{backend}' is no host:port"));
+            }
+            if self.backends[..at].contains(backend) {
+                return refuse(format!("'discovery.backends' names '{backend}' twice"));
+            }
+        }
+        let register_token = token("discovery.register_token", self.register_token)?;
+        Ok(Discovery { backends: self.backends, register_token })
+    }
+}
+
+impl LimitsWritten {
+    fn mean(self) -> Result<Limits, ConfigError> {
+        if self.buffer_bytes_max > self.body_bytes_max {
+            return refuse("'limits.buffer_bytes_max' is above 'limits.body_bytes_max'".to_owned());
+        }
+        if self.deadline_ms > self.deadline_max_ms {
+            return refuse("'limits.deadline_ms' is above 'limits.deadline_max_ms'".to_owned());
+        }
+        for (name, value) in [
+            ("limits.connections_max", self.connections_max),
+            ("limits.in_flight_max", self.in_flight_max),
+            ("limits.headers_max", self.headers_max),
+        ] {
+            if value == 0 {
+                return refuse(format!("'{name}' is 0: nothing would be served"));
+            }
+        }
+        Ok(Limits {
+            buffer_bytes_max: self.buffer_bytes_max,
+            body_bytes_max: self.body_bytes_max,
+            connections_max: self.connections_max,
+            in_flight_max: self.in_flight_max,
+            headers_max: self.headers_max,
+            // The parser's own least is 8 KiB.
+            head_bytes_max: self.head_bytes_max.max(8 << 10),
+            head_timeout: time("limits.head_timeout_ms", self.head_timeout_ms)?,
+            body_timeout: time("limits.body_timeout_ms", self.body_timeout_ms)?,
+            keep_alive: time("limits.keep_alive_ms", self.keep_alive_ms)?,
+            request_max: time("limits.request_max_ms", self.request_max_ms)?,
+            deadline: time("limits.deadline_ms", self.deadline_ms)?,
+            deadline_max: time("limits.deadline_max_ms", self.deadline_max_ms)?,
+            stream_deadline: time("limits.stream_deadline_ms", self.stream_deadline_ms)?,
+        })
+    }
+}
+
+impl FleetWritten {
+    fn mean(self) -> Result<Fleet, ConfigError> {
+        if self.probe_ms > WAIT_MS_MAX {
+            return refuse(format!("'fleet.probe_ms' is {}: at most {WAIT_MS_MAX}", self.probe_ms));
+        }
+        part("fleet.eject_share_max", self.eject_share_max)?;
+        Ok(Fleet {
+            probe: time("fleet.probe_ms", self.probe_ms)?,
+            probe_timeout: time("fleet.probe_timeout_ms", self.probe_timeout_ms)?,
+            connect_timeout: time("fleet.connect_timeout_ms", self.connect_timeout_ms)?,
+            idle: time("fleet.idle_ms", self.idle_ms)?,
+            pool_max: self.pool_max,
+            life: life::Rules {
+                slow_start_ms: self.slow_start_ms,
+                misses_max: self.misses_max.max(1),
+                drain_ms: self.drain_ms,
+            },
+            outlier: outlier::Rules {
+                failures: self.eject_failures,
+                base_ms: self.eject_ms,
+                max_ms: self.eject_max_ms,
+                share_max: self.eject_share_max,
+            },
+            admit: admit::Rules { patience_ms: self.admit_patience_ms },
+        })
+    }
+}
+
+impl RetryWritten {
+    fn mean(self) -> Result<Retry, ConfigError> {
+        part("retry.ratio", self.ratio)?;
+        if !(1..=10).contains(&self.attempts_max) {
+            return refuse(format!("'retry.attempts_max' is {}: 1 to 10 expected", self.attempts_max));
+        }
+        Ok(Retry {
+            attempts_max: self.attempts_max,
+            budget: budget::Rules {
+                ratio: self.ratio,
+                min_per_s: self.min_per_s,
+                burst: self.burst,
+                reserve: self.reserve,
+            },
+        })
+    }
+}
+
+impl LogWritten {
+    fn mean(self) -> Result<Log, ConfigError> {
+        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.filter) {
+            return refuse(format!("'log.filter': '{}': {error}", self.filter));
+        }
+        Ok(Log { json: self.json, filter: self.filter, access_every: self.access_every })
+    }
+}
+
+fn refuse<T>(why: String) -> Result<T, ConfigError> {
+    Err(ConfigError(why))
+}
+
+fn address(name: &str, text: &str) -> Result<SocketAddr, ConfigError> {
+    text.parse().or_else(|_| refuse(format!("'{name}': '{text}' is no address: ip:port expected")))
+}
+
+/// Whether `text` is `host:port`, the host a name or an address.
+pub(crate) fn is_host_and_port(text: &str) -> bool {
+    let fits = text.len() <= 300 && text.parse::<http::uri::Authority>().is_ok() && !text.contains('@');
+    fits && text
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0))
+}
+
+fn token(name: &str, text: String) -> Result<Option<String>, ConfigError> {
+    match text.len() {
+        0 => Ok(None),
+        1..TOKEN_BYTES_MIN => refuse(format!("'{name}' is shorter than {TOKEN_BYTES_MIN} bytes")),
+        _ => Ok(Some(text)),
+    }
+}
+
+fn time(name: &str, ms: u64) -> Result<Duration, ConfigError> {
+    if ms == 0 {
+        return refuse(format!("'{name}' is 0"));
+    }
+    time_or_none(name, ms)
+}
+
+fn time_or_none(name: &str, ms: u64) -> Result<Duration, ConfigError> {
+    if ms > TIME_MS_MAX {
+        return refuse(format!("'{name}' is {ms}: at most {TIME_MS_MAX} (a day)"));
+    }
+    Ok(Duration::from_millis(ms))
+}
+
+fn part(name: &str, value: f64) -> Result<(), ConfigError> {
+    if (0.0..=1.0).contains(&value) { Ok(()) } else { refuse(format!("'{name}' is {value}: 0 to 1 expected")) }
+}

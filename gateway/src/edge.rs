@@ -1,0 +1,46 @@
+//! The path of a request: connection, head, body, version, backend, reply.
+
+pub mod body;
+mod call;
+mod choose;
+mod connection;
+mod gate;
+mod handle;
+mod log;
+mod own;
+mod passthrough;
+mod predict;
+mod reply;
+mod timed;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use headgate_balance::budget::Budget;
+
+use crate::config::Config;
+use crate::fleet::Fleet;
+
+pub use gate::Gate;
+
+/// What the request path shares. Cloning is cheap.
+#[derive(Clone)]
+pub struct Edge {
+    /// The configuration; a reload swaps it.
+    pub config: Arc<ArcSwap<Config>>,
+    /// What is known of backends and models.
+    pub fleet: Arc<Fleet>,
+    /// How many retries the fleet bears.
+    pub budget: Arc<Budget>,
+    /// Who is in, and whether more may come.
+    pub gate: Arc<Gate>,
+    sampler: Arc<log::Sampler>,
+}
+
+impl Edge {
+    /// An edge in front of a fleet.
+    pub fn new(config: Arc<ArcSwap<Config>>, fleet: Arc<Fleet>) -> Self {
+        let budget = Arc::new(Budget::new(fleet.now(), &config.load().retry.budget));
+        Self { config, fleet, budget, gate: Arc::default(), sampler: Arc::default() }
+    }
+}

@@ -1,0 +1,184 @@
+//! Bodies: read whole up to a bound, or streamed through, counted and watched.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use headgate_contract::Kind;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep, timeout_at};
+
+use super::reply::Failed;
+use crate::config::Limits;
+use crate::upstream::{BodyError, Streaming};
+
+/// A caller's body.
+pub(super) enum Read {
+    /// All of it.
+    Whole(Bytes),
+    /// Too large for that.
+    Large(Streaming, Arc<AtomicBool>),
+}
+
+/// Reads a body whole where it fits the buffer.
+pub(super) async fn read(mut incoming: Incoming, limits: &Limits) -> Result<Read, Failed> {
+    let known = incoming.size_hint().exact();
+    if known.is_some_and(|bytes| bytes > limits.body_bytes_max) {
+        return Err(too_large(limits));
+    }
+    let mut start = BytesMut::new();
+    let mut first = Bytes::new();
+    if known.is_none_or(|bytes| bytes <= limits.buffer_bytes_max) {
+        let deadline = Instant::now() + limits.body_timeout;
+        loop {
+            if incoming.is_end_stream() {
+                return Ok(Read::Whole(if start.is_empty() { first } else { start.freeze() }));
+            }
+            let Ok(frame) = timeout_at(deadline, incoming.frame()).await else {
+                return Err(late(limits));
+            };
+            let Some(frame) = frame else {
+                return Ok(Read::Whole(if start.is_empty() { first } else { start.freeze() }));
+            };
+            let frame = frame.map_err(|e| Failed::new(Kind::InvalidRequest, format!("the body broke off: {e}")))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if first.is_empty() {
+                first = data;
+            } else {
+                if start.is_empty() {
+                    start.extend_from_slice(&first);
+                }
+                start.extend_from_slice(&data);
+            }
+            if first.len().max(start.len()) as u64 > limits.buffer_bytes_max {
+                break;
+            }
+        }
+    }
+    let prefix = if start.is_empty() { first } else { start.freeze() };
+    let over = Arc::new(AtomicBool::new(false));
+    let upload = Upload {
+        left: limits.body_bytes_max,
+        silence_max: limits.body_timeout,
+        silence: Box::pin(tokio::time::sleep(limits.body_timeout)),
+        over: Arc::clone(&over),
+        inner: After { start: (!prefix.is_empty()).then_some(prefix), rest: incoming },
+    };
+    Ok(Read::Large(upload.boxed(), over))
+}
+
+/// `start`, then `rest`.
+pub(crate) fn after(start: Bytes, rest: Incoming) -> Streaming {
+    After { start: (!start.is_empty()).then_some(start), rest }.boxed()
+}
+
+/// A body that holds something until its end, or until it is dropped.
+pub(super) fn holding<T: Send + Sync + Unpin + 'static>(body: Streaming, held: T) -> Streaming {
+    Holding { body, _held: held }.boxed()
+}
+
+pub(super) fn too_large(limits: &Limits) -> Failed {
+    Failed::new(Kind::TooLarge, format!("the body is larger than {} bytes", limits.body_bytes_max))
+}
+
+fn late(limits: &Limits) -> Failed {
+    let message = format!("the body did not come within {} ms", limits.body_timeout.as_millis());
+    Failed::new(Kind::InvalidRequest, message)
+}
+
+struct After {
+    start: Option<Bytes>,
+    rest: Incoming,
+}
+
+/// A caller's body on its way: no larger than it may be, and never silent for too long.
+struct Upload {
+    inner: After,
+    left: u64,
+    silence_max: Duration,
+    silence: Pin<Box<Sleep>>,
+    over: Arc<AtomicBool>,
+}
+
+struct Holding<T> {
+    body: Streaming,
+    _held: T,
+}
+
+impl Body for After {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.start.take() {
+            Some(start) => Poll::Ready(Some(Ok(Frame::data(start)))),
+            None => Pin::new(&mut self.rest).poll_frame(cx).map_err(|error| BodyError(error.to_string())),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.start.is_none() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let start = self.start.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        match self.rest.size_hint().exact() {
+            Some(rest) => SizeHint::with_exact(start + rest),
+            None => SizeHint::new(),
+        }
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Pending if self.silence.as_mut().poll(cx).is_ready() => {
+                Poll::Ready(Some(Err(BodyError("the body stopped coming".to_owned()))))
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                if bytes > self.left {
+                    self.over.store(true, Ordering::Release);
+                    return Poll::Ready(Some(Err(BodyError("the body is too large".to_owned()))));
+                }
+                self.left -= bytes;
+                let until = Instant::now() + self.silence_max;
+                self.silence.as_mut().reset(until);
+                Poll::Ready(Some(Ok(frame)))
+            }
+            other => other,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl<T: Send + Sync + Unpin + 'static> Body for Holding<T> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

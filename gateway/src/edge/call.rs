@@ -1,0 +1,181 @@
+//! A call as it goes to backends: the caller's, without what is between the caller and us.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use headgate_contract::header as ours;
+use headgate_contract::route::Target;
+use headgate_contract::{Kind, ModelName};
+use http::header::{self, HeaderMap, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Uri, request};
+use tokio::time::Instant;
+
+use super::reply::{Failed, strip_hop_by_hop};
+use crate::config::Limits;
+use crate::fleet::Planned;
+use crate::upstream::Body;
+
+/// The longest request id that is taken.
+const ID_BYTES_MAX: usize = 128;
+
+/// A call to a model.
+pub(super) struct Call {
+    pub(super) method: Method,
+    pub(super) path: PathAndQuery,
+    /// Without what is not to pass.
+    pub(super) headers: HeaderMap,
+    pub(super) target: Target,
+    /// How long the caller waits, where it says so.
+    pub(super) timeout: Option<Duration>,
+}
+
+impl Call {
+    pub(super) fn new(head: request::Parts, target: Target, id: &HeaderValue, limits: &Limits) -> Result<Self, Failed> {
+        let timeout = timeout(&head.headers, limits)?;
+        let path = head.uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let mut headers = head.headers;
+        strip_hop_by_hop(&mut headers);
+        let strange = |name: &http::HeaderName| ours::strips(name.as_str()) || name == ours::TIMEOUT_MS;
+        if headers.keys().any(strange) {
+            headers = headers.into_iter().fold(HeaderMap::new(), keep_unless(strange));
+        }
+        // hyper has answered an expectation by reading the body; host and length are the next connection's.
+        for name in [header::EXPECT, header::HOST, header::CONTENT_LENGTH] {
+            headers.remove(name);
+        }
+        headers.insert(ours::REQUEST_ID, id.clone());
+        let method = if head.method == Method::HEAD { Method::GET } else { head.method };
+        Ok(Self { method, path, headers, target, timeout })
+    }
+
+    /// The request to one backend.
+    pub(super) fn request(&self, planned: &Planned, model: &ModelName, deadline: Instant, body: Body) -> Request<Body> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = Uri::from(self.path.clone());
+        let headers = request.headers_mut();
+        *headers = self.headers.clone();
+        headers.insert(ours::CHOSEN_VERSION, HeaderValue::from(planned.version.get()));
+        if let Ok(digest) = HeaderValue::try_from(planned.digest.to_string()) {
+            headers.insert(ours::CHOSEN_DIGEST, digest);
+        }
+        if *model != self.target.model
+            && let Ok(model) = HeaderValue::from_str(model.as_str())
+        {
+            headers.insert(ours::MODEL, model);
+        }
+        let left = deadline.saturating_duration_since(Instant::now()).as_millis().max(1);
+        headers.insert(ours::TIMEOUT_MS, HeaderValue::from(u64::try_from(left).unwrap_or(u64::MAX)));
+        request
+    }
+}
+
+/// The caller's request id, or a new one.
+pub(super) fn id(headers: &HeaderMap) -> HeaderValue {
+    let given = headers.get(ours::REQUEST_ID).filter(|id| {
+        (1..=ID_BYTES_MAX).contains(&id.len()) && id.as_bytes().iter().all(|byte| byte.is_ascii_graphic())
+    });
+    match given {
+        Some(id) => id.clone(),
+        None => {
+            let made: Bytes = format!("{:032x}", rand::random::<u128>()).into();
+            HeaderValue::from_maybe_shared(made).unwrap_or_else(|_| HeaderValue::from_static("none"))
+        }
+    }
+}
+
+fn timeout(headers: &HeaderMap, limits: &Limits) -> Result<Option<Duration>, Failed> {
+    let Some(given) = headers.get(ours::TIMEOUT_MS) else { return Ok(None) };
+    let parsed = given.to_str().ok().and_then(|text| text.parse::<u64>().ok()).filter(|&ms| ms > 0);
+    match parsed {
+        Some(ms) => Ok(Some(Duration::from_millis(ms).min(limits.deadline_max))),
+        None => {
+            let given = String::from_utf8_lossy(given.as_bytes());
+            let message = format!(
+                "header '{}' is '{}': whole milliseconds from 1 up expected",
+                ours::TIMEOUT_MS,
+                given.chars().take(40).collect::<String>().escape_debug()
+            );
+            Err(Failed::new(Kind::InvalidRequest, message))
+        }
+    }
+}
+
+/// Collects headers, of repeated ones too, but for those that are unwanted.
+fn keep_unless(
+    unwanted: impl Fn(&http::HeaderName) -> bool,
+) -> impl FnMut(HeaderMap, (Option<http::HeaderName>, HeaderValue)) -> HeaderMap {
+    let mut name = None;
+    move |mut kept, (next, value)| {
+        // The name comes with the first of its values only.
+        name = next.or(name.take());
+        if let Some(name) = name.clone().filter(|name| !unwanted(name)) {
+            kept.append(name, value);
+        }
+        kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use headgate_contract::config::Sources;
+    use headgate_contract::route::Choice;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn call(headers: &[(&'static str, &'static str)]) -> Result<Call, Failed> {
+        let mut request = Request::post("/v2/models/m/infer?x=1");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        let target = Target { model: "m".parse().unwrap(), choice: Choice::Any };
+        let limits = Config::load(&Sources::default()).unwrap().limits;
+        Call::new(head, target, &HeaderValue::from_static("id-1"), &limits)
+    }
+
+    #[test]
+    fn what_is_ours_or_the_connections_does_not_pass() {
+        let call = call(&[
+            ("x-headgate-chosen-version", "7"),
+            ("x-headgate-version", "7"),
+            ("x-headgate-timeout-ms", "20"),
+            ("connection", "close, x-hop"),
+            ("x-hop", "1"),
+            ("te", "trailers"),
+            ("upgrade", "h2c"),
+            ("host", "example"),
+            ("accept", "a"),
+            ("accept", "b"),
+            ("x-kept", "1"),
+        ])
+        .unwrap();
+        let mut names: Vec<String> = call.headers.keys().map(ToString::to_string).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["accept", "x-kept", "x-request-id"]);
+        assert_eq!(call.headers.get_all("accept").iter().count(), 2);
+        assert_eq!((call.timeout, call.path.as_str()), (Some(Duration::from_millis(20)), "/v2/models/m/infer?x=1"));
+    }
+
+    #[test]
+    fn a_timeout_is_bounded_and_nonsense_is_refused() {
+        assert_eq!(call(&[("x-headgate-timeout-ms", "99999999")]).unwrap().timeout, Some(Duration::from_secs(60)));
+        for bad in ["0", "-1", "1.5", "soon", ""] {
+            let failed = call(&[("x-headgate-timeout-ms", bad)]).err().unwrap();
+            assert_eq!(failed.kind, Kind::InvalidRequest, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_id_is_taken_or_made() {
+        let with = |id: &'static str| {
+            HeaderMap::from_iter([(http::HeaderName::from_static("x-request-id"), HeaderValue::from_static(id))])
+        };
+        assert_eq!(id(&with("abc")), "abc");
+        assert_eq!(id(&with("a b")).len(), 32);
+        assert_ne!(id(&HeaderMap::new()), id(&HeaderMap::new()));
+    }
+}

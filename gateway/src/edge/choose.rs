@@ -1,0 +1,103 @@
+//! Version and backend of a call.
+
+use std::sync::Arc;
+
+use headgate_balance::choose::{Candidate, choose, weight};
+use headgate_contract::release::{draw, sticky_draw};
+use headgate_contract::route::{Choice, Target};
+use headgate_contract::{Kind, Release, Version};
+use http::HeaderMap;
+
+use super::Edge;
+use super::reply::Failed;
+use crate::fleet::{Backend, Model, Plan, Planned, Snapshot};
+
+/// What was chosen for a call.
+pub(super) struct Chosen {
+    /// The model that answers: the one asked for, or its fallback.
+    pub(super) model: Arc<Model>,
+    /// The version, and where it is.
+    pub(super) planned: Arc<Planned>,
+}
+
+impl Edge {
+    /// Chooses the version: once, and the same for all attempts.
+    pub(super) fn choose_version(&self, target: &Target, headers: &HeaderMap) -> Result<Chosen, Failed> {
+        let snapshot = self.fleet.snapshot();
+        let model = find(&snapshot, target)?;
+        if target.choice != Choice::Any {
+            let planned = Arc::new(model.named(&target.choice, &snapshot)?);
+            return Ok(Chosen { model: Arc::clone(model), planned });
+        }
+        let config = self.config.load();
+        let plan = model.plan(&snapshot, self.fleet.now(), &config.fleet.admit)?;
+        let planned = drawn(&plan, model, headers)?;
+        Ok(Chosen { model: Arc::clone(model), planned })
+    }
+
+    /// Chooses once more, after the backends said that the version is not there.
+    pub(super) fn choose_another(
+        &self,
+        target: &Target,
+        headers: &HeaderMap,
+        missing: Version,
+    ) -> Result<Chosen, Failed> {
+        let snapshot = self.fleet.snapshot();
+        let model = find(&snapshot, target)?;
+        let config = self.config.load();
+        let plan = model.plan_without(missing, &snapshot, self.fleet.now(), &config.fleet.admit)?;
+        Ok(Chosen { model: Arc::clone(model), planned: drawn(&plan, model, headers)? })
+    }
+
+    /// Chooses a backend that was not tried; or, where `again`, one that was, if there is no other.
+    pub(super) fn choose_backend(&self, planned: &Planned, tried: &[u64], again: bool) -> Option<Arc<Backend>> {
+        let seen = &planned.backends;
+        let slow_start_ms = self.config.load().fleet.life.slow_start_ms;
+        let now = self.fleet.now();
+        let candidate = |at: usize| match seen.get(at) {
+            Some(seen) => Candidate {
+                cost: seen.backend.cost(),
+                weight: seen.warms_since.map_or(1.0, |since| weight(Some(since), now, slow_start_ms)),
+            },
+            None => Candidate { cost: u64::MAX, weight: 1.0 },
+        };
+        let untried = |at: usize| seen.get(at).is_some_and(|seen| !tried.contains(&seen.backend.id));
+        let chosen = choose(seen.len(), untried, candidate, rand::random)
+            .or_else(|| again.then(|| choose(seen.len(), |_| true, candidate, rand::random)).flatten());
+        seen.get(chosen?).map(|seen| Arc::clone(&seen.backend))
+    }
+}
+
+/// The model that answers for a target.
+fn find<'a>(snapshot: &'a Snapshot, target: &Target) -> Result<&'a Arc<Model>, Failed> {
+    let name = &target.model;
+    if let Some(model) = snapshot.model(name) {
+        return Ok(model);
+    }
+    if !snapshot.heard {
+        return Err(Failed::new(
+            Kind::Unavailable,
+            format!("model '{name}' can't be looked up: no backend was heard yet"),
+        ));
+    }
+    // A version's number means nothing in another model.
+    let may_fall_back = name.scope().is_some() && !matches!(target.choice, Choice::Version(_));
+    let base = may_fall_back.then(|| snapshot.model(&name.base_name())).flatten();
+    let fallback = base.and_then(|base| base.release.fallback.as_ref()).and_then(|name| snapshot.model(name));
+    fallback.ok_or_else(|| Failed::new(Kind::NotFound, format!("model '{name}' is unknown")))
+}
+
+fn drawn(plan: &Plan, model: &Model, headers: &HeaderMap) -> Result<Arc<Planned>, Failed> {
+    let chosen = draw(&plan.serve, chance(&model.release, model, headers));
+    let at = chosen.and_then(|chosen| plan.serve.iter().position(|serve| serve == chosen));
+    let planned = at.and_then(|at| plan.planned.get(at)).cloned();
+    planned.ok_or_else(|| Failed::new(Kind::Internal, format!("model '{}' has an empty serve list", model.name)))
+}
+
+/// A random number, or the hash of the header that the release names.
+fn chance(release: &Release, model: &Model, headers: &HeaderMap) -> u64 {
+    match release.sticky.as_deref().and_then(|name| headers.get(name)) {
+        Some(value) => sticky_draw(&model.name, value.as_bytes()),
+        None => rand::random(),
+    }
+}

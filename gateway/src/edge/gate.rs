@@ -1,0 +1,113 @@
+//! Who is in: connections and requests counted exactly, and whether the gateway is about to stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+/// Counts connections and requests.
+#[derive(Debug, Default)]
+pub struct Gate {
+    connections: AtomicUsize,
+    in_flight: AtomicUsize,
+    requests: AtomicU64,
+    lame_duck: AtomicBool,
+    left: Notify,
+}
+
+/// A connection; it counts until it is dropped.
+#[derive(Debug)]
+pub struct Connected(Arc<Gate>);
+
+/// A request; it counts until it is dropped.
+#[derive(Debug)]
+pub struct Entered(Arc<Gate>);
+
+impl Gate {
+    /// A connection comes in, unless `max` are there.
+    pub fn connect(self: &Arc<Self>, max: usize) -> Option<Connected> {
+        let connected = Connected(Arc::clone(self));
+        (self.connections.fetch_add(1, Ordering::Relaxed) < max).then_some(connected)
+    }
+
+    /// A request comes in, unless `max` are there.
+    pub fn enter(self: &Arc<Self>, max: usize) -> Option<Entered> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let entered = Entered(Arc::clone(self));
+        (self.in_flight.fetch_add(1, Ordering::Relaxed) < max).then_some(entered)
+    }
+
+    /// Open connections.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Requests in flight.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Requests since the start.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// From now on every reply closes its connection, and readiness says no.
+    pub fn begin_lame_duck(&self) {
+        self.lame_duck.store(true, Ordering::Release);
+    }
+
+    /// Whether the gateway is about to stop.
+    pub fn is_lame_duck(&self) -> bool {
+        self.lame_duck.load(Ordering::Acquire)
+    }
+
+    /// Waits until no connection is open.
+    pub async fn empty(&self) {
+        loop {
+            let left = self.left.notified();
+            if self.connections() == 0 {
+                return;
+            }
+            left.await;
+        }
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        if self.0.connections.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.left.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn bounds_hold_and_what_is_dropped_makes_room() {
+        let gate = Arc::new(Gate::default());
+        let first = gate.enter(1);
+        assert!(first.is_some() && gate.enter(1).is_none());
+        drop(first);
+        assert!(gate.enter(1).is_some());
+        assert_eq!((gate.in_flight(), gate.requests()), (0, 3));
+        let connected = gate.connect(5);
+        let waits = tokio::spawn({
+            let gate = Arc::clone(&gate);
+            async move { gate.empty().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waits.is_finished());
+        drop(connected);
+        assert!(waits.await.is_ok());
+    }
+}

@@ -1,0 +1,78 @@
+//! From a parsed head to a reply.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use headgate_contract::route::{self, Route};
+use headgate_contract::{Kind, header as ours};
+use http::header::{self, HeaderValue};
+use http::{Request, Response};
+use hyper::body::{Body as _, Incoming};
+
+use super::body::{self, Read, holding};
+use super::call::{self, Call};
+use super::log::Entry;
+use super::reply::Failed;
+use super::timed::Busy;
+use super::{Edge, own};
+use crate::upstream::Body;
+
+impl Edge {
+    /// Answers one request, whatever happens.
+    pub(super) async fn handle(&self, request: Request<Incoming>, caller: &Arc<str>, busy: Busy) -> Response<Body> {
+        let config = self.config.load_full();
+        let id = call::id(request.headers());
+        let mut entry = Entry::new(id, Arc::clone(caller), request.method().clone(), request.uri().clone());
+        let entered = self.gate.enter(config.limits.in_flight_max);
+        let answered = match &entered {
+            Some(_) => self.route(request, &mut entry).await,
+            None => {
+                let max = config.limits.in_flight_max;
+                Err(Failed::new(Kind::Overloaded, format!("{max} requests are in flight: no room for another")))
+            }
+        };
+        let mut response = answered.unwrap_or_else(|failed| failed.response());
+        let headers = response.headers_mut();
+        headers.insert(ours::REQUEST_ID, entry.id.clone());
+        if self.gate.is_lame_duck() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        entry.done(response.status(), &self.sampler, config.log.access_every);
+        // What streams is in flight until its end.
+        response.map(|body| match body {
+            Body::Streaming(body) => Body::Streaming(holding(body, (busy, entered))),
+            whole => whole,
+        })
+    }
+
+    async fn route(&self, request: Request<Incoming>, entry: &mut Entry) -> Result<Response<Body>, Failed> {
+        let limits = &self.config.load_full().limits;
+        let (head, incoming) = request.into_parts();
+        match route::parse(head.method.as_str(), head.uri.path())? {
+            Route::Predict(_, target) => {
+                let call = Call::new(head, target, &entry.id, limits)?;
+                entry.body_bytes = incoming.size_hint().lower();
+                match body::read(incoming, limits).await? {
+                    Read::Whole(body) => {
+                        entry.body_bytes = body.len() as u64;
+                        self.predict(&call, body, entry).await
+                    }
+                    Read::Large(body, over) => self.pass_through(&call, body, &over, entry).await,
+                }
+            }
+            Route::ModelMetadata(target) | Route::ModelReady(target) | Route::ModelStatus(target) => {
+                let call = Call::new(head, target, &entry.id, limits)?;
+                self.predict(&call, Bytes::new(), entry).await
+            }
+            Route::Live => Ok(own::live()),
+            Route::Ready => self.ready(),
+            Route::ServerMetadata => Ok(own::metadata()),
+            Route::RepositoryIndex => {
+                let Read::Whole(body) = body::read(incoming, limits).await? else {
+                    return Err(body::too_large(limits));
+                };
+                self.index(&body).await
+            }
+        }
+    }
+}

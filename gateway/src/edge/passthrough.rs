@@ -1,0 +1,73 @@
+//! A large call: streamed to one backend as it comes. Nothing of it is kept, so that it can be sent elsewhere only as
+//! long as nothing was sent.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use headgate_balance::budget::Reason;
+use headgate_balance::choose::cost;
+use headgate_contract::Kind;
+use http::Response;
+use hyper::body::Body as _;
+use tokio::time::{Instant, timeout_at};
+
+use super::Edge;
+use super::body::{holding, too_large};
+use super::call::Call;
+use super::log::Entry;
+use super::predict::{Outcome, late, options};
+use super::reply::Failed;
+use crate::upstream::{Body, CallError, Streaming};
+
+impl Edge {
+    /// Answers a call whose body is too large to keep. `over` is set where it turns out larger than it may be.
+    pub(super) async fn pass_through(
+        &self,
+        call: &Call,
+        body: Streaming,
+        over: &AtomicBool,
+        entry: &mut Entry,
+    ) -> Result<Response<Body>, Failed> {
+        let config = self.config.load_full();
+        let deadline = Instant::now() + call.timeout.unwrap_or(config.limits.stream_deadline);
+        self.budget.request(&config.retry.budget);
+        let chosen = self.choose_version(&call.target, &call.headers)?;
+        entry.chose(&chosen);
+        let weight = cost(body.size_hint().exact().unwrap_or(config.limits.buffer_bytes_max));
+        let mut body: Body = Body::Streaming(body);
+        let mut tried = Vec::new();
+        loop {
+            let Some(backend) = self.choose_backend(&chosen.planned, &tried, false) else {
+                let message = format!("no backend that holds '{}' can be reached", chosen.model.name);
+                return Err(Failed::new(Kind::Unavailable, message));
+            };
+            tried.push(backend.id);
+            entry.tries(&backend);
+            let in_flight = backend.begin(weight);
+            let request = call.request(&chosen.planned, &chosen.model.name, deadline, body);
+            let bounds = options(&config);
+            let Ok(called) = timeout_at(deadline, backend.upstream.call(request, &bounds)).await else {
+                return Err(late(call, &config));
+            };
+            let outcome = match called {
+                Ok(reply) => self.judge(call, &chosen, &backend, reply),
+                Err(_) if over.load(Ordering::Acquire) => return Err(too_large(&config.limits)),
+                Err(CallError::Unreached { unsent: Some(unsent), .. })
+                    if self.budget.take(Reason::Lost, self.fleet.now(), &config.retry.budget) =>
+                {
+                    self.fleet.failed(&backend);
+                    body = unsent.into_body();
+                    continue;
+                }
+                Err(error) => self.broken(&backend, &error),
+            };
+            let response = match outcome {
+                Outcome::Done(response) => response,
+                Outcome::Again(_, instead) => instead?,
+            };
+            return Ok(response.map(|body| match body {
+                Body::Streaming(body) => Body::Streaming(holding(body, in_flight)),
+                whole => whole,
+            }));
+        }
+    }
+}

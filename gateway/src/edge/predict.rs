@@ -1,0 +1,206 @@
+//! A small call: sent whole, its reply read whole, and tried again elsewhere where that fails. Predictions are pure, so
+//! that a second attempt does no harm, however far the first one came.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use headgate_balance::attempts::{Attempts, Failure, Next, Why};
+use headgate_balance::choose::cost;
+use headgate_contract::route::Choice;
+use headgate_contract::{Kind, header as ours};
+use http::header::HeaderValue;
+use http::{Response, StatusCode};
+use tokio::time::{Instant, timeout_at};
+
+use super::Edge;
+use super::call::Call;
+use super::choose::Chosen;
+use super::log::Entry;
+use super::reply::{Failed, strip_hop_by_hop};
+use crate::config::Config;
+use crate::fleet::Backend;
+use crate::metrics;
+use crate::upstream::{Body, CallError, Options, Reply};
+
+/// How an attempt ended.
+pub(super) enum Outcome {
+    /// With what the caller gets.
+    Done(Response<Body>),
+    /// With something that another backend may do better, and what the caller gets if none does.
+    Again(Failure, Result<Response<Body>, Failed>),
+}
+
+impl Edge {
+    /// Answers a call whose body is here.
+    pub(super) async fn predict(&self, call: &Call, body: Bytes, entry: &mut Entry) -> Result<Response<Body>, Failed> {
+        let config = self.config.load_full();
+        let deadline = Instant::now() + call.timeout.unwrap_or(config.limits.deadline);
+        self.budget.request(&config.retry.budget);
+        let mut chosen = self.choose_version(&call.target, &call.headers)?;
+        let (mut attempts, mut tried, mut again) = (Attempts::default(), Vec::new(), false);
+        let mut last = Err(Failed::new(Kind::Unavailable, nobody(&chosen)));
+        loop {
+            entry.chose(&chosen);
+            let Some(backend) = self.choose_backend(&chosen.planned, &tried, again) else { return last };
+            tried.push(backend.id);
+            entry.tries(&backend);
+            let (failure, instead) = match self.attempt(call, &chosen, &backend, &body, deadline, &config).await {
+                Outcome::Done(response) => return Ok(response),
+                Outcome::Again(failure, instead) => (failure, instead),
+            };
+            last = instead;
+            // A lost connection may be tried again where it was lost; who refused is not asked twice.
+            again = matches!(failure, Failure::Lost | Failure::Unreached);
+            let others = self.choose_backend(&chosen.planned, &tried, again).is_some();
+            if !others && failure == Failure::Refused {
+                return last;
+            }
+            let may_pick = call.target.choice == Choice::Any;
+            let take = |reason| self.budget.take(reason, self.fleet.now(), &config.retry.budget);
+            match attempts.after(failure, config.retry.attempts_max, may_pick, others, take) {
+                Next::Elsewhere => {}
+                Next::PickAgain => {
+                    let missing = chosen.planned.version;
+                    let Ok(another) = self.choose_another(&call.target, &call.headers, missing) else { return last };
+                    chosen = another;
+                    tried.clear();
+                }
+                Next::GiveUp(why) => return last.map_err(|failed| because(failed, why)),
+            }
+            metrics::retry(failure);
+            if Instant::now() >= deadline {
+                return Err(late(call, &config));
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        call: &Call,
+        chosen: &Chosen,
+        backend: &Arc<Backend>,
+        body: &Bytes,
+        deadline: Instant,
+        config: &Config,
+    ) -> Outcome {
+        let _in_flight = backend.begin(cost(body.len() as u64));
+        let began = Instant::now();
+        let body = Body::whole(body.clone());
+        let request = call.request(&chosen.planned, &chosen.model.name, deadline, body);
+        let options = options(config);
+        let Ok(called) = timeout_at(deadline, backend.upstream.call(request, &options)).await else {
+            // A caller with little patience says nothing about the backend.
+            if began.elapsed() >= config.limits.deadline {
+                self.fleet.failed(backend);
+            }
+            return Outcome::Done(late(call, config).response());
+        };
+        match called {
+            Ok(reply) => self.judge(call, chosen, backend, reply),
+            Err(error) => self.broken(backend, &error),
+        }
+    }
+
+    /// What a reply means: an answer, or a reason to ask another backend.
+    pub(super) fn judge(&self, call: &Call, chosen: &Chosen, backend: &Arc<Backend>, reply: Reply) -> Outcome {
+        let headers = &reply.head.headers;
+        let kind = headers.get(ours::ERROR).and_then(|name| Kind::from_name(name.to_str().ok()?));
+        let status = reply.head.status;
+        let version = chosen.planned.version;
+        let says = headers.get(ours::VERSION).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        if status.is_success() && says.is_some_and(|says| says != version.get()) {
+            self.fleet.failed(backend);
+            let message = format!("backend {} answered with another version than {version}", backend.name());
+            return Outcome::Again(Failure::Refused, Err(Failed::new(Kind::BadGateway, message)));
+        }
+        let misdirected = kind == Some(Kind::NotHere) || (kind.is_none() && status == StatusCode::MISDIRECTED_REQUEST);
+        if misdirected {
+            backend.suspect();
+            let message =
+                format!("backend {} does not hold version {version} of '{}'", backend.name(), chosen.model.name);
+            return Outcome::Again(Failure::NotHere, Err(Failed::new(Kind::Unavailable, message)));
+        }
+        let plain = matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE);
+        let refused = kind.map_or(plain, Kind::retry_elsewhere);
+        let at_fault = match kind {
+            Some(kind) => matches!(kind, Kind::Internal | Kind::BadGateway | Kind::Unavailable),
+            None => plain || status == StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        if at_fault {
+            self.fleet.failed(backend);
+        } else {
+            self.fleet.succeeded(backend);
+        }
+        let response = pass_on(call, chosen, backend, reply);
+        if refused { Outcome::Again(Failure::Refused, Ok(response)) } else { Outcome::Done(response) }
+    }
+
+    /// What a broken connection means.
+    pub(super) fn broken(&self, backend: &Arc<Backend>, error: &CallError) -> Outcome {
+        tracing::debug!(backend = backend.name(), %error, "call broke");
+        let (failure, what) = match error {
+            CallError::Unreached { .. } => (Failure::Unreached, "can't be reached"),
+            CallError::Lost { .. } => (Failure::Lost, "broke off"),
+        };
+        // A pooled connection may have been closed while it idled: that says nothing about the backend.
+        if !matches!(error, CallError::Lost { reused: true, .. }) {
+            self.fleet.failed(backend);
+        } else {
+            backend.suspect();
+        }
+        let message = format!("backend {} {what}", backend.name());
+        Outcome::Again(failure, Err(Failed::new(Kind::BadGateway, message)))
+    }
+}
+
+/// Bounds of a call to a backend.
+pub(super) fn options(config: &Config) -> Options {
+    Options {
+        connect_timeout: config.fleet.connect_timeout,
+        whole_bytes_max: config.limits.buffer_bytes_max,
+        pool_max: config.fleet.pool_max,
+    }
+}
+
+/// The deadline has passed.
+pub(super) fn late(call: &Call, config: &Config) -> Failed {
+    let within = call.timeout.unwrap_or(config.limits.deadline).as_millis();
+    Failed::new(Kind::DeadlineExceeded, format!("model '{}' did not answer within {within} ms", call.target.model))
+}
+
+/// A backend's reply as the caller gets it.
+fn pass_on(call: &Call, chosen: &Chosen, backend: &Backend, reply: Reply) -> Response<Body> {
+    let mut head = reply.head;
+    let success = head.status.is_success();
+    strip_hop_by_hop(&mut head.headers);
+    head.headers.remove(ours::LOAD);
+    head.headers.insert(ours::BACKEND, backend.header());
+    if success {
+        // A backend that is none of ours does not say which version answered: it was the one chosen.
+        let version = HeaderValue::from(chosen.planned.version.get());
+        head.headers.entry(ours::VERSION).or_insert(version);
+        if let Ok(digest) = HeaderValue::try_from(chosen.planned.digest.to_string()) {
+            head.headers.entry(ours::DIGEST).or_insert(digest);
+        }
+    }
+    if chosen.model.name != call.target.model
+        && let Ok(model) = HeaderValue::from_str(chosen.model.name.as_str())
+    {
+        head.headers.insert(ours::MODEL, model);
+    }
+    Response::from_parts(head, reply.body)
+}
+
+fn nobody(chosen: &Chosen) -> String {
+    format!("no backend holds version {} of '{}' now", chosen.planned.version, chosen.model.name)
+}
+
+fn because(failed: Failed, why: Why) -> Failed {
+    let why = match why {
+        Why::Attempts => "the last of all attempts",
+        Why::Killer => "two backends were lost under this call",
+        Why::Budget => "the fleet's budget for retries is spent",
+        Why::NotHere => "nor does any other",
+    };
+    Failed { message: format!("{} ({why})", failed.message), ..failed }
+}

@@ -1,0 +1,84 @@
+//! Replies: errors in words, and what passes of a backend's headers.
+
+use bytes::Bytes;
+use headgate_contract::error::ErrorBody;
+use headgate_contract::{Kind, header as ours};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+
+use crate::fleet::Refusal;
+use crate::upstream::Body;
+
+/// A request that failed, in words for its caller.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct Failed {
+    pub(super) kind: Kind,
+    pub(super) message: String,
+}
+
+impl Failed {
+    pub(super) fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    pub(super) fn response(&self) -> Response<Body> {
+        let body = ErrorBody { error: self.message.clone() };
+        let status = StatusCode::from_u16(self.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = json(status, &body);
+        response.headers_mut().insert(ours::ERROR, HeaderValue::from_static(self.kind.as_str()));
+        if matches!(self.kind, Kind::Overloaded | Kind::Unavailable | Kind::Loading | Kind::RateLimited) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Self {
+        Self { kind: refusal.kind, message: refusal.message }
+    }
+}
+
+impl From<headgate_contract::route::RouteError> for Failed {
+    fn from(error: headgate_contract::route::RouteError) -> Self {
+        Self { kind: error.kind, message: error.message }
+    }
+}
+
+/// A reply of our own.
+pub(super) fn json(status: StatusCode, body: &impl serde::Serialize) -> Response<Body> {
+    whole(status, serde_json::to_vec(body).unwrap_or_default().into())
+}
+
+/// A reply of our own, as JSON text.
+pub(super) fn whole(status: StatusCode, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::whole(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Takes away the headers that are for one connection only (RFC 9110, section 7.6.1).
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if let Some(connection) = headers.remove(header::CONNECTION) {
+        let named = connection.to_str().unwrap_or_default().split(',');
+        for name in named.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()) {
+            headers.remove(name);
+        }
+    }
+    const HOP: [HeaderName; 6] = [
+        header::TRANSFER_ENCODING,
+        header::TE,
+        header::TRAILER,
+        header::UPGRADE,
+        header::PROXY_AUTHORIZATION,
+        header::PROXY_AUTHENTICATE,
+    ];
+    for name in HOP {
+        headers.remove(name);
+    }
+    for name in ["keep-alive", "proxy-connection"] {
+        headers.remove(name);
+    }
+}

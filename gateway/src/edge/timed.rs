@@ -1,0 +1,128 @@
+//! What a connection is doing, and since when: waiting for a request, reading a head, or busy. One timer per connection
+//! looks at it, where a timer per request would cost each request.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pingora_core::protocols::Stream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use crate::config::Limits;
+
+/// How often the timer looks, at most.
+const LOOK_MAX: Duration = Duration::from_secs(5);
+
+const IDLE: u64 = 0;
+const HEAD: u64 = 1;
+const BUSY: u64 = 2;
+
+/// What a connection is doing.
+#[derive(Debug)]
+pub(super) struct Doing {
+    started: Instant,
+    /// Milliseconds since the start, times four, plus what.
+    since: AtomicU64,
+}
+
+/// A stream that notes when a head begins to come.
+pub(super) struct Timed {
+    stream: Stream,
+    doing: Arc<Doing>,
+}
+
+/// A request that keeps its connection busy; it ends when it is dropped.
+#[derive(Debug)]
+pub(super) struct Busy(Arc<Doing>);
+
+impl Doing {
+    pub(super) fn new() -> Arc<Self> {
+        // A connection on which nothing comes at all is a head that does not come.
+        Arc::new(Self { started: Instant::now(), since: AtomicU64::new(HEAD) })
+    }
+
+    pub(super) fn busy(self: &Arc<Self>) -> Busy {
+        self.set(BUSY);
+        Busy(Arc::clone(self))
+    }
+
+    /// Waits until the connection has done one thing for longer than it may; says which.
+    pub(super) async fn overdue(&self, limits: &Limits) -> &'static str {
+        loop {
+            let (what, since) = self.get();
+            let (limit, name) = match what {
+                IDLE => (limits.keep_alive, "idle"),
+                HEAD => (limits.head_timeout, "reading a head"),
+                _ => (limits.request_max, "busy"),
+            };
+            let left = (since + limit).saturating_sub(self.started.elapsed());
+            if left.is_zero() {
+                return name;
+            }
+            let shortest = limits.head_timeout.min(limits.keep_alive) / 4;
+            tokio::time::sleep(left.min(LOOK_MAX).min(shortest).max(Duration::from_millis(10))).await;
+        }
+    }
+
+    fn set(&self, what: u64) {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX / 8);
+        self.since.store(now * 4 + what, Relaxed);
+    }
+
+    fn get(&self) -> (u64, Duration) {
+        let since = self.since.load(Relaxed);
+        (since % 4, Duration::from_millis(since / 4))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.set(IDLE);
+    }
+}
+
+impl Timed {
+    pub(super) fn new(stream: Stream, doing: Arc<Doing>) -> Self {
+        Self { stream, doing }
+    }
+}
+
+impl AsyncRead for Timed {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before && self.doing.since.load(Relaxed) % 4 == IDLE {
+            self.doing.set(HEAD);
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Timed {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

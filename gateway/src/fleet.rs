@@ -1,0 +1,115 @@
+//! What is known of the backends and of their models: learned by probes, read by every call as one immutable snapshot.
+
+mod apply;
+mod backend;
+mod members;
+mod model;
+mod plan;
+mod snapshot;
+mod watch;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use headgate_balance::Millis;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::discovery::Endpoint;
+
+pub use backend::{Backend, InFlight, Said};
+pub use model::{Label, Model};
+pub use plan::{Plan, Planned, Refusal};
+pub use snapshot::{Seen, Snapshot};
+
+/// Stores whose highest generation is remembered.
+const STORES_MAX: usize = 16;
+
+/// The fleet.
+pub struct Fleet {
+    config: Arc<ArcSwap<Config>>,
+    snapshot: ArcSwap<Snapshot>,
+    /// Held while a new snapshot is made.
+    writer: Mutex<()>,
+    listed: Mutex<Listed>,
+    /// The highest generation seen of each store.
+    highest: Mutex<HashMap<String, u64>>,
+    started: Instant,
+    next_id: AtomicU64,
+    /// Models whose name is a label in metrics.
+    named: AtomicUsize,
+    ejections: AtomicU64,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// What discovery says.
+#[derive(Default)]
+struct Listed {
+    by_provider: BTreeMap<&'static str, Vec<Endpoint>>,
+    backends: BTreeMap<String, Arc<Backend>>,
+}
+
+impl Fleet {
+    /// A fleet without backends. All its tasks end when `stop` does.
+    pub fn new(config: Arc<ArcSwap<Config>>, stop: CancellationToken) -> Arc<Self> {
+        Arc::new(Self {
+            config,
+            snapshot: ArcSwap::from_pointee(Snapshot::default()),
+            writer: Mutex::default(),
+            listed: Mutex::default(),
+            highest: Mutex::default(),
+            started: Instant::now(),
+            next_id: AtomicU64::new(1),
+            named: AtomicUsize::new(0),
+            ejections: AtomicU64::new(0),
+            stop,
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// All that is known now.
+    pub fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+        self.snapshot.load()
+    }
+
+    /// The fleet's clock.
+    pub fn now(&self) -> Millis {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Ejections since the start.
+    pub fn ejections(&self) -> u64 {
+        self.ejections.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// The highest generation seen of each store.
+    pub fn highest(&self) -> HashMap<String, u64> {
+        lock(&self.highest).clone()
+    }
+
+    /// Remembers that the catalog of a store has reached a generation.
+    fn reached(&self, store: &str, generation: u64) {
+        let mut highest = lock(&self.highest);
+        if let Some(known) = highest.get_mut(store) {
+            *known = generation.max(*known);
+        } else if highest.len() < STORES_MAX {
+            highest.insert(store.to_owned(), generation);
+        }
+    }
+
+    /// Waits until all tasks have ended, once they were told to.
+    pub async fn stopped(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// A lock that a panic elsewhere does not take away: what it guards is replaced whole, never left half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

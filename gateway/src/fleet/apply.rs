@@ -1,0 +1,141 @@
+//! Taking in what a backend reports.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use headgate_balance::life::Heard;
+use headgate_contract::ModelName;
+use headgate_contract::fleet::StateReport;
+
+use super::snapshot::{SHARDS, Shard, Snapshot, shard_of};
+use super::{Backend, Fleet, Model, lock};
+use crate::metrics::NAMED_MAX;
+
+/// Shards that are being changed; the others are shared with the snapshot before.
+struct Edit<'a> {
+    base: &'a [Arc<Shard>],
+    changed: BTreeMap<usize, Shard>,
+}
+
+impl Fleet {
+    /// A backend answered a probe.
+    pub(super) fn heard(&self, backend: &Arc<Backend>, report: &StateReport) {
+        let now = self.now();
+        backend.rename(&report.instance);
+        let fresh = {
+            let mut said = lock(&backend.said);
+            let fresh = said.cursor.as_deref().is_none_or(|before| boot(before) != boot(&report.cursor));
+            said.cursor = Some(report.cursor.clone());
+            said.build = report.build.chars().take(64).collect();
+            said.in_flight = report.in_flight;
+            said.catalog = report.catalog.clone();
+            said.at = Some(now);
+            said.error = None;
+            fresh
+        };
+        if fresh {
+            // The process that the idle connections led to is gone.
+            backend.upstream.purge();
+        }
+        if let Some(catalog) = &report.catalog {
+            self.reached(&catalog.store_id, catalog.generation);
+        }
+        // Models first: a backend that becomes Active is found to hold what it said.
+        self.apply(backend.id, report);
+        let heard = match (report.draining, report.ready) {
+            (true, _) => Heard::Draining,
+            (false, true) => Heard::Ready,
+            (false, false) => Heard::Unready,
+        };
+        lock(&backend.life).heard(heard, fresh, now);
+        self.refresh();
+    }
+
+    /// Replaces the models that a report changes.
+    fn apply(&self, backend: u64, report: &StateReport) {
+        if report.models.is_empty() && report.gone.is_empty() && !report.full {
+            return;
+        }
+        let _writer = lock(&self.writer);
+        let before = self.snapshot.load_full();
+        let now = self.now();
+        let mut edit = Edit { base: &before.shards, changed: BTreeMap::new() };
+        for model in &report.models {
+            let shard = edit.shard(&model.model);
+            let next = match shard.get(&model.model) {
+                Some(known) => known.with(backend, model, report.catalog.as_ref(), now),
+                None => {
+                    let named = self.named.fetch_update(Relaxed, Relaxed, |n| (n < NAMED_MAX).then_some(n + 1)).is_ok();
+                    Model::new(model.model.clone(), named).with(backend, model, report.catalog.as_ref(), now)
+                }
+            };
+            shard.insert(model.model.clone(), Arc::new(next));
+        }
+        for name in &report.gone {
+            self.leave(edit.shard(name), name, backend);
+        }
+        if report.full {
+            let kept: HashSet<&ModelName> = report.models.iter().map(|model| &model.model).collect();
+            self.forget(&mut edit, backend, |name| kept.contains(name));
+        }
+        self.publish(&before, edit);
+    }
+
+    /// A backend is gone: so is what it had.
+    pub(super) fn forget_backend(&self, backend: u64) {
+        let _writer = lock(&self.writer);
+        let before = self.snapshot.load_full();
+        let mut edit = Edit { base: &before.shards, changed: BTreeMap::new() };
+        self.forget(&mut edit, backend, |_| false);
+        self.publish(&before, edit);
+    }
+
+    fn forget(&self, edit: &mut Edit<'_>, backend: u64, kept: impl Fn(&ModelName) -> bool) {
+        for at in 0..SHARDS {
+            let shard = edit.changed.get(&at).or_else(|| edit.base.get(at).map(|shard| &**shard));
+            let leaves =
+                |(name, model): (&ModelName, &Arc<Model>)| (model.is_on(backend) && !kept(name)).then(|| name.clone());
+            let left: Vec<ModelName> = shard.into_iter().flatten().filter_map(leaves).collect();
+            for name in left {
+                self.leave(edit.shard(&name), &name, backend);
+            }
+        }
+    }
+
+    /// Takes a model off a backend, and away where it was the last one.
+    fn leave(&self, shard: &mut Shard, name: &ModelName, backend: u64) {
+        let Some(known) = shard.get(name) else { return };
+        let next = known.without(backend);
+        if next.on.is_empty() {
+            if next.label.named.load(Relaxed) {
+                self.named.fetch_sub(1, Relaxed);
+            }
+            shard.remove(name);
+        } else {
+            shard.insert(name.clone(), Arc::new(next));
+        }
+    }
+
+    fn publish(&self, before: &Snapshot, edit: Edit<'_>) {
+        let mut shards: Vec<Arc<Shard>> = edit.base.to_vec();
+        for (at, shard) in edit.changed {
+            if let Some(slot) = shards.get_mut(at) {
+                *slot = Arc::new(shard);
+            }
+        }
+        self.snapshot.store(Arc::new(Snapshot { shards: shards.into(), heard: true, ..before.clone() }));
+    }
+}
+
+impl Edit<'_> {
+    fn shard(&mut self, name: &ModelName) -> &mut Shard {
+        let at = shard_of(name);
+        self.changed.entry(at).or_insert_with(|| self.base.get(at).map(|s| (**s).clone()).unwrap_or_default())
+    }
+}
+
+/// The part of a cursor that names the process.
+fn boot(cursor: &str) -> &str {
+    cursor.split_once('.').map_or(cursor, |(boot, _)| boot)
+}

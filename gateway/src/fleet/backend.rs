@@ -1,0 +1,174 @@
+//! One backend: its way, its load, its life.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use headgate_balance::Millis;
+use headgate_balance::life::Life;
+use headgate_contract::fleet::CatalogSeen;
+use http::HeaderValue;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::lock;
+use crate::upstream::Upstream;
+
+/// The longest instance name that is taken.
+const NAME_BYTES_MAX: usize = 128;
+
+/// A backend. One that leaves and comes back is another one, with connections and counts of its own.
+#[derive(Debug)]
+pub struct Backend {
+    /// Never used again.
+    pub id: u64,
+    /// `host:port`.
+    pub address: String,
+    /// The way there.
+    pub upstream: Upstream,
+    name: ArcSwap<Name>,
+    calls: AtomicU64,
+    cost: AtomicU64,
+    total: AtomicU64,
+    failures: AtomicU32,
+    pub(super) life: Mutex<Life>,
+    pub(super) said: Mutex<Said>,
+    /// Probe now, do not wait.
+    pub(super) poke: Notify,
+    pub(super) stop: CancellationToken,
+}
+
+/// What it said of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Said {
+    /// The cursor of its last report.
+    pub cursor: Option<String>,
+    /// Which build it is.
+    pub build: String,
+    /// Calls in flight there, from whomever.
+    pub in_flight: u64,
+    /// The catalog that it serves.
+    pub catalog: Option<CatalogSeen>,
+    /// When it was heard last.
+    pub at: Option<Millis>,
+    /// Why the last probe failed.
+    pub error: Option<String>,
+}
+
+#[derive(Debug)]
+struct Name {
+    text: String,
+    header: HeaderValue,
+}
+
+/// A call in flight: it counts until it is dropped.
+#[derive(Debug)]
+pub struct InFlight {
+    backend: Arc<Backend>,
+    cost: u64,
+}
+
+impl Backend {
+    pub(super) fn new(id: u64, address: &str, name: Option<&str>, stop: CancellationToken) -> Self {
+        let backend = Self {
+            id,
+            address: address.to_owned(),
+            upstream: Upstream::new(address),
+            name: ArcSwap::from_pointee(Name::of(address)),
+            calls: AtomicU64::new(0),
+            cost: AtomicU64::new(0),
+            total: AtomicU64::new(0),
+            failures: AtomicU32::new(0),
+            life: Mutex::default(),
+            said: Mutex::default(),
+            poke: Notify::new(),
+            stop,
+        };
+        if let Some(name) = name {
+            backend.rename(name);
+        }
+        backend
+    }
+
+    /// Its stable name; its address until it has told one.
+    pub fn name(&self) -> String {
+        self.name.load().text.clone()
+    }
+
+    /// Its name as a header's value.
+    pub fn header(&self) -> HeaderValue {
+        self.name.load().header.clone()
+    }
+
+    /// Takes the name that it gives itself, where that is one.
+    pub(super) fn rename(&self, name: &str) {
+        let fits = (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
+        if fits && self.name.load().text != name {
+            self.name.store(Arc::new(Name::of(name)));
+        }
+    }
+
+    /// What it said of itself.
+    pub fn said(&self) -> Said {
+        lock(&self.said).clone()
+    }
+
+    /// What is known of its life.
+    pub fn life(&self) -> Life {
+        lock(&self.life).clone()
+    }
+
+    /// A call begins.
+    pub fn begin(self: &Arc<Self>, cost: u64) -> InFlight {
+        self.calls.fetch_add(1, Relaxed);
+        self.total.fetch_add(1, Relaxed);
+        self.cost.fetch_add(cost, Relaxed);
+        InFlight { backend: Arc::clone(self), cost }
+    }
+
+    /// Calls of ours in flight there.
+    pub fn in_flight(&self) -> u64 {
+        self.calls.load(Relaxed)
+    }
+
+    /// The cost of the calls of ours in flight there.
+    pub fn cost(&self) -> u64 {
+        self.cost.load(Relaxed)
+    }
+
+    /// Calls that were sent there since the start.
+    pub fn total(&self) -> u64 {
+        self.total.load(Relaxed)
+    }
+
+    /// Something is odd: probe it now.
+    pub fn suspect(&self) {
+        self.poke.notify_one();
+    }
+
+    /// A call was answered.
+    pub(super) fn succeeded(&self) {
+        if self.failures.load(Relaxed) != 0 {
+            self.failures.store(0, Relaxed);
+        }
+    }
+
+    /// A call failed: how many have in a row.
+    pub(super) fn failed(&self) -> u32 {
+        self.failures.fetch_add(1, Relaxed).saturating_add(1)
+    }
+}
+
+impl Name {
+    fn of(text: &str) -> Self {
+        let header = HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unnamed"));
+        Self { text: text.to_owned(), header }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.backend.calls.fetch_sub(1, Relaxed);
+        self.backend.cost.fetch_sub(self.cost, Relaxed);
+    }
+}

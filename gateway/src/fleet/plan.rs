@@ -1,0 +1,217 @@
+//! Which versions of a model a call may get, and on which backends: the release's weights over what is admitted.
+//!
+//! A plan is made on the first call after something changed, and kept with the model: a change of one backend costs
+//! nothing for the models that nobody calls.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use headgate_balance::life::State;
+use headgate_balance::{Millis, admit};
+use headgate_contract::fleet::VersionState;
+use headgate_contract::release::{self, Serve};
+use headgate_contract::route::Choice;
+use headgate_contract::{Digest, Kind, Version};
+
+use super::{Model, Seen, Snapshot};
+
+/// Reasons that an answer quotes.
+const REASONS_MAX: usize = 3;
+/// Rounds of backends, as [`State::round`] numbers them.
+const ROUNDS: u8 = 3;
+
+/// What is served of a model now.
+#[derive(Debug)]
+pub struct Plan {
+    epoch: u64,
+    until: Millis,
+    /// The serve list, in the release's order.
+    pub serve: Vec<Serve>,
+    /// The same with the backends that hold each version.
+    pub planned: Vec<Arc<Planned>>,
+    /// Whether it is today's list, and not an earlier one that stands in for it.
+    pub current: bool,
+    /// Whether nothing that serves holds it: ejected, silent or draining backends are tried.
+    pub panic: bool,
+}
+
+/// A version, and the backends to try for it.
+#[derive(Debug)]
+pub struct Planned {
+    /// The version.
+    pub version: Version,
+    /// Its manifest's digest.
+    pub digest: Digest,
+    /// The backends.
+    pub backends: Vec<Seen>,
+}
+
+/// Why there is nothing to serve, for the caller.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// [`Kind::NotFound`], [`Kind::Loading`] or [`Kind::Unavailable`].
+    pub kind: Kind,
+    /// In words.
+    pub message: String,
+}
+
+impl Model {
+    /// What is served of it now.
+    pub fn plan(&self, snapshot: &Snapshot, now: Millis, rules: &admit::Rules) -> Result<Arc<Plan>, Refusal> {
+        let kept = self.plan.load();
+        if let Some(plan) = &*kept
+            && plan.epoch == snapshot.epoch
+            && now < plan.until
+        {
+            return Ok(Arc::clone(plan));
+        }
+        let plan = Arc::new(self.make_plan(snapshot, now, rules, None)?);
+        self.plan.store(Some(Arc::clone(&plan)));
+        Ok(plan)
+    }
+
+    /// What is served of it if `missing` is nowhere, whatever the backends reported.
+    pub fn plan_without(
+        &self,
+        missing: Version,
+        snapshot: &Snapshot,
+        now: Millis,
+        rules: &admit::Rules,
+    ) -> Result<Plan, Refusal> {
+        self.make_plan(snapshot, now, rules, Some(missing))
+    }
+
+    /// The version that a caller named, and where it is.
+    pub fn named(&self, choice: &Choice, snapshot: &Snapshot) -> Result<Planned, Refusal> {
+        let (version, digest) = match choice {
+            Choice::Version(version) => (*version, self.release.digest_of(*version)),
+            Choice::Label(label) => match self.release.labels.get(label) {
+                Some(labelled) => (labelled.version, Some(labelled.digest)),
+                None => return refuse(Kind::NotFound, format!("model '{}' has no label '{label}'", self.name)),
+            },
+            Choice::Any => return refuse(Kind::Internal, "no version is named".to_owned()),
+        };
+        let Some(digest) = digest.or_else(|| self.reports(version).next().map(|(_, report)| report.digest)) else {
+            return refuse(Kind::NotFound, format!("model '{}' has no version {version}", self.name));
+        };
+        for round in 0..ROUNDS {
+            for state in [VersionState::Ready, VersionState::Retiring] {
+                let backends = self.holders(snapshot, version, digest, round, state);
+                if !backends.is_empty() {
+                    return Ok(Planned { version, digest, backends });
+                }
+            }
+        }
+        Err(self.why(&[(version, digest)]))
+    }
+
+    fn make_plan(
+        &self,
+        snapshot: &Snapshot,
+        now: Millis,
+        rules: &admit::Rules,
+        missing: Option<Version>,
+    ) -> Result<Plan, Refusal> {
+        for round in 0..ROUNDS {
+            let of = snapshot.backends.iter().filter(|seen| seen.state.round() == Some(round)).count();
+            if of == 0 {
+                continue;
+            }
+            let until = Cell::new(Millis::MAX);
+            let picked = release::pick(&self.release, |serve| {
+                if missing == Some(serve.version) {
+                    return 0.0;
+                }
+                let ready = self.holders(snapshot, serve.version, serve.digest, round, VersionState::Ready).len();
+                let since = now.saturating_sub(self.since(serve.version, serve.digest).unwrap_or(now));
+                if let Some(left) = admit::changes_in(ready, of, since, rules) {
+                    until.set(until.get().min(now.saturating_add(left)));
+                }
+                admit::usable(ready, of, since, rules)
+            });
+            if let Some(picked) = picked {
+                let planned = picked.serve.iter().map(|serve| {
+                    let backends = self.holders(snapshot, serve.version, serve.digest, round, VersionState::Ready);
+                    Arc::new(Planned { version: serve.version, digest: serve.digest, backends })
+                });
+                return Ok(Plan {
+                    epoch: snapshot.epoch,
+                    until: until.get(),
+                    planned: planned.collect(),
+                    serve: picked.serve.to_vec(),
+                    current: picked.current,
+                    panic: round > 0,
+                });
+            }
+        }
+        let served = self.release.serve.iter().map(|serve| (serve.version, serve.digest));
+        Err(self.why(&served.collect::<Vec<_>>()))
+    }
+
+    fn holders(
+        &self,
+        snapshot: &Snapshot,
+        version: Version,
+        digest: Digest,
+        round: u8,
+        state: VersionState,
+    ) -> Vec<Seen> {
+        let holds = |id: &u64| {
+            self.on
+                .iter()
+                .filter(|held| held.backend == *id)
+                .flat_map(|held| held.versions.iter())
+                .any(|report| report.version == version && report.digest == digest && report.state == state)
+        };
+        let in_round = snapshot.backends.iter().filter(|seen| seen.state.round() == Some(round));
+        in_round.filter(|seen| holds(&seen.backend.id)).cloned().collect()
+    }
+
+    fn since(&self, version: Version, digest: Digest) -> Option<Millis> {
+        self.ready_since.iter().find(|(v, d, _)| (*v, *d) == (version, digest)).map(|known| known.2)
+    }
+
+    /// Why none of these versions can answer.
+    fn why(&self, wanted: &[(Version, Digest)]) -> Refusal {
+        let name = &self.name;
+        if wanted.is_empty() {
+            return Refusal {
+                kind: Kind::NotFound,
+                message: format!("model '{name}' has no version that is released"),
+            };
+        }
+        let mut reasons = Vec::new();
+        let mut loading = false;
+        let reports = wanted.iter().flat_map(|(version, _)| self.reports(*version));
+        for (_, report) in reports.filter(|(_, report)| wanted.contains(&(report.version, report.digest))) {
+            loading |= report.state.as_index() == "LOADING";
+            let state = format!("{:?}", report.state).to_lowercase();
+            let reason = match report.reason.as_str() {
+                "" => format!("version {} is {state}", report.version),
+                reason => {
+                    format!("version {} is {state}: {}", report.version, reason.chars().take(300).collect::<String>())
+                }
+            };
+            if reasons.len() < REASONS_MAX && !reasons.contains(&reason) {
+                reasons.push(reason);
+            }
+        }
+        if reasons.is_empty() {
+            reasons.push("no backend has its version".to_owned());
+        }
+        let kind = if loading { Kind::Loading } else { Kind::Unavailable };
+        Refusal { kind, message: format!("model '{name}' can't answer now: {}", reasons.join("; ")) }
+    }
+}
+
+impl Snapshot {
+    /// Whether any backend is listed that could be asked at all.
+    pub fn any_backend(&self) -> bool {
+        self.backends.iter().any(|seen| seen.state != State::Gone)
+    }
+}
+
+fn refuse<T>(kind: Kind, message: String) -> Result<T, Refusal> {
+    Err(Refusal { kind, message })
+}

@@ -1,0 +1,86 @@
+//! Everything that a call needs to know, immutable.
+//!
+//! Models lie in shards, each a map behind an `Arc`: a change copies the shards that it touches and shares the rest, so
+//! that one changed model among 100,000 costs a few hundred pointers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use headgate_balance::Millis;
+use headgate_balance::life::State;
+use headgate_contract::ModelName;
+
+use super::{Backend, Model};
+
+/// Shards: a power of two, about the square root of the models that we expect at most.
+pub(super) const SHARDS: usize = 512;
+
+/// The models of one shard.
+pub(super) type Shard = HashMap<ModelName, Arc<Model>>;
+
+/// The fleet at one moment.
+#[derive(Clone)]
+pub struct Snapshot {
+    /// Counts changes of the backends' states.
+    pub epoch: u64,
+    /// The backends, by id.
+    pub backends: Arc<[Seen]>,
+    /// Whether any backend was ever heard: before, nobody can know which models there are.
+    pub heard: bool,
+    pub(super) shards: Arc<[Arc<Shard>]>,
+}
+
+/// A backend, and where it is in its life.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The backend.
+    pub backend: Arc<Backend>,
+    /// Its state.
+    pub state: State,
+    /// While it warms up: since when.
+    pub warms_since: Option<Millis>,
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        let empty = Arc::new(Shard::new());
+        Self { epoch: 0, backends: Arc::new([]), heard: false, shards: (0..SHARDS).map(|_| empty.clone()).collect() }
+    }
+}
+
+impl Snapshot {
+    /// A model, where a backend reported it.
+    pub fn model(&self, name: &ModelName) -> Option<&Arc<Model>> {
+        self.shards.get(shard_of(name))?.get(name)
+    }
+
+    /// All models, in no order.
+    pub fn models(&self) -> impl Iterator<Item = &Arc<Model>> {
+        self.shards.iter().flat_map(|shard| shard.values())
+    }
+
+    /// How many models there are.
+    pub fn models_len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.len()).sum()
+    }
+
+    /// A backend that is not gone.
+    pub fn backend(&self, id: u64) -> Option<&Seen> {
+        let at = self.backends.binary_search_by_key(&id, |seen| seen.backend.id).ok()?;
+        self.backends.get(at)
+    }
+
+    /// Backends that get a share of new calls.
+    pub fn serving(&self) -> usize {
+        self.backends.iter().filter(|seen| seen.state.serves()).count()
+    }
+}
+
+/// FNV-1a (Fowler, Noll, Vo) over the name: names come from our own backends, so no one gains by making them collide.
+pub(super) fn shard_of(name: &ModelName) -> usize {
+    let hash = name
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    (hash ^ (hash >> 32)) as usize % SHARDS
+}

@@ -1,0 +1,166 @@
+//! Probing: one task per backend asks for its state, again and again. The question waits there for a change (a long
+//! poll), so that it is health check and news in one.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use headgate_contract::fleet::{NUDGE_PATH, Nudge, STATE_PATH, StateReport};
+use http::{Method, Request, StatusCode, header};
+use tokio::time::Instant;
+
+use super::{Backend, Fleet, lock};
+use crate::upstream::{Body, BoxError, Options};
+
+/// The longest report that is read.
+const REPORT_BYTES_MAX: u64 = 512 << 20;
+/// A longer report is parsed off the request threads.
+const REPORT_BYTES_INLINE: usize = 32 << 10;
+/// The least time between two probes, however fast a backend answers.
+const SPACING: Duration = Duration::from_millis(10);
+/// How soon a missed probe is repeated.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// Probes a backend until it is gone.
+pub(super) async fn run(fleet: Arc<Fleet>, backend: Arc<Backend>) {
+    let stop = backend.stop.clone();
+    stop.run_until_cancelled(async {
+        let mut missed = 0_u32;
+        loop {
+            let began = Instant::now();
+            match probe(&fleet, &backend).await {
+                Ok(changed) => {
+                    missed = 0;
+                    // One that answers at once with no news would be asked without end.
+                    let spacing = if changed { SPACING } else { fleet.config.load().fleet.probe };
+                    pause(&backend, spacing.saturating_sub(began.elapsed())).await;
+                }
+                Err(error) => {
+                    miss(&fleet, &backend, error.as_ref(), missed);
+                    missed = missed.saturating_add(1);
+                    let wait = if missed < 2 { AGAIN } else { fleet.config.load().fleet.probe };
+                    tokio::time::sleep(wait).await;
+                }
+            }
+        }
+    })
+    .await;
+}
+
+async fn pause(backend: &Backend, wait: Duration) {
+    if !wait.is_zero() {
+        let _ = tokio::time::timeout(wait, backend.poke.notified()).await;
+    }
+}
+
+/// One probe; whether it brought news.
+async fn probe(fleet: &Arc<Fleet>, backend: &Arc<Backend>) -> Result<bool, BoxError> {
+    let config = fleet.config.load_full().fleet.clone();
+    let options = Options {
+        connect_timeout: config.connect_timeout,
+        whole_bytes_max: REPORT_BYTES_MAX,
+        pool_max: config.pool_max,
+    };
+    let request = Request::get(path(fleet, backend, config.probe)).body(Body::Whole(None))?;
+    let limit = config.probe + config.probe_timeout;
+    let reply = tokio::time::timeout(limit, backend.upstream.call(request, &options)).await??;
+    if reply.head.status != StatusCode::OK {
+        return Err(format!("{STATE_PATH} answered {}", reply.head.status).into());
+    }
+    let Body::Whole(body) = reply.body else {
+        return Err(format!("state report is larger than {REPORT_BYTES_MAX} bytes").into());
+    };
+    let body = body.unwrap_or_default();
+    if body.len() <= REPORT_BYTES_INLINE {
+        return take_in(fleet, backend, &body);
+    }
+    let (fleet, backend) = (Arc::clone(fleet), Arc::clone(backend));
+    tokio::task::spawn_blocking(move || take_in(&fleet, &backend, &body)).await?
+}
+
+fn take_in(fleet: &Arc<Fleet>, backend: &Arc<Backend>, body: &[u8]) -> Result<bool, BoxError> {
+    let report: StateReport = serde_json::from_slice(body).map_err(|e| format!("state report can't be read: {e}"))?;
+    if report.format != 1 {
+        return Err(format!("state report has format {}: this build reads 1", report.format).into());
+    }
+    let changed = lock(&backend.said).cursor.as_deref() != Some(report.cursor.as_str());
+    fleet.heard(backend, &report);
+    Ok(changed)
+}
+
+fn miss(fleet: &Fleet, backend: &Backend, error: &(dyn std::error::Error + Send + Sync), missed: u32) {
+    if missed == 0 {
+        tracing::warn!(backend = backend.name(), address = backend.address, %error, "probe failed");
+    }
+    lock(&backend.said).error = Some(error.to_string().chars().take(300).collect());
+    let rules = fleet.config.load().fleet.life;
+    lock(&backend.life).missed(&rules);
+    fleet.refresh();
+}
+
+/// The question: since when, how long to wait, and how far the catalog is known to have come.
+fn path(fleet: &Fleet, backend: &Backend, wait: Duration) -> String {
+    let said = lock(&backend.said);
+    let mut path = format!("{STATE_PATH}?wait={}", wait.as_millis());
+    if let Some(cursor) = &said.cursor {
+        path.push_str("&since=");
+        encode(&mut path, cursor);
+    }
+    let highest = lock(&fleet.highest);
+    // A backend that has not told its store is told of the only one.
+    let known = match &said.catalog {
+        Some(catalog) => highest.get_key_value(&catalog.store_id),
+        None if highest.len() == 1 => highest.iter().next(),
+        None => None,
+    };
+    if let Some((store, generation)) = known {
+        let _ = write!(path, "&generation={generation}&store=");
+        encode(&mut path, store);
+    }
+    path
+}
+
+fn encode(path: &mut String, text: &str) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'~') {
+            path.push(byte as char);
+        } else {
+            let _ = write!(path, "%{byte:02X}");
+        }
+    }
+}
+
+impl Fleet {
+    /// Passes a nudge on to all backends at once, and remembers it for the probes to come.
+    pub fn nudge(self: &Arc<Self>, nudge: &Nudge) {
+        self.reached(&nudge.store_id, nudge.generation);
+        let config = self.config.load();
+        let options = Options {
+            connect_timeout: config.fleet.connect_timeout,
+            whole_bytes_max: 1 << 16,
+            pool_max: config.fleet.pool_max,
+        };
+        let limit = config.fleet.probe_timeout;
+        let body: Bytes = serde_json::to_vec(nudge).unwrap_or_default().into();
+        for seen in self.snapshot().backends.iter() {
+            let backend = Arc::clone(&seen.backend);
+            let Ok(request) = nudge_request(body.clone()) else { continue };
+            self.tasks.spawn(async move {
+                // One that misses it learns of the generation from the next probe.
+                let call = backend.upstream.call(request, &options);
+                if let Ok(Err(error)) = tokio::time::timeout(limit, call).await {
+                    tracing::debug!(backend = backend.name(), %error, "nudge did not arrive");
+                }
+            });
+        }
+    }
+}
+
+fn nudge_request(body: Bytes) -> Result<Request<Body>, http::Error> {
+    Request::builder()
+        .method(Method::POST)
+        .uri(NUDGE_PATH)
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::whole(body))
+}

@@ -1,0 +1,114 @@
+//! Prometheus metrics with bounded label sets: the busiest models by name, the rest as `other`, and series that nobody
+//! touched for an hour dropped.
+
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use headgate_balance::attempts::Failure;
+use headgate_balance::life::State;
+use headgate_contract::Version;
+use metrics::{SharedString, counter, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_util::MetricKindMask;
+
+use crate::edge::Edge;
+use crate::fleet::{Label, Snapshot};
+
+/// Models that are named in labels.
+pub const NAMED_MAX: usize = 200;
+/// How often the busiest models are found anew.
+pub const RANK_EVERY: Duration = Duration::from_secs(10);
+
+/// Series that nobody touched for so long are dropped.
+const IDLE: Duration = Duration::from_secs(3_600);
+const LATENCY: &str = "headgate_gateway_request_seconds";
+/// Upper bounds of the latency histogram, in seconds.
+const BUCKETS: [f64; 15] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+/// The process's recorder, set up when first asked for.
+pub fn recorder() -> &'static PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE.get_or_init(|| {
+        let builder = PrometheusBuilder::new()
+            .idle_timeout(MetricKindMask::ALL, Some(IDLE))
+            .set_buckets_for_metric(Matcher::Full(LATENCY.to_owned()), &BUCKETS)
+            .unwrap_or_else(|_| PrometheusBuilder::new());
+        let recorder = builder.build_recorder();
+        let handle = recorder.handle();
+        if metrics::set_global_recorder(recorder).is_err() {
+            tracing::warn!("another metrics recorder is installed: this one stays empty");
+        }
+        handle
+    })
+}
+
+/// One request is done.
+pub(crate) fn request(label: Option<&Label>, version: Option<Version>, code: u16, took: Duration) {
+    let model: SharedString = match label {
+        Some(label) => {
+            label.requests.fetch_add(1, Relaxed);
+            if label.named.load(Relaxed) { SharedString::from(label.name.clone()) } else { "other".into() }
+        }
+        None => "".into(),
+    };
+    // A version is as many labels as it has models: only those named have it.
+    let version = match (label, version) {
+        (Some(label), Some(version)) if label.named.load(Relaxed) => version.to_string(),
+        _ => String::new(),
+    };
+    counter!("headgate_gateway_requests_total", "model" => model, "version" => version, "code" => code.to_string())
+        .increment(1);
+    histogram!(LATENCY).record(took.as_secs_f64());
+}
+
+/// One call is tried again.
+pub(crate) fn retry(failure: Failure) {
+    let reason = match failure {
+        Failure::Unreached => "unreached",
+        Failure::Lost => "lost",
+        Failure::Refused => "refused",
+        Failure::NotHere => "not_here",
+    };
+    counter!("headgate_gateway_retries_total", "reason" => reason).increment(1);
+}
+
+/// Finds the busiest models; the others give their names up to them.
+pub(crate) fn rank(snapshot: &Snapshot) {
+    let mut counted: Vec<(u64, &Label)> =
+        snapshot.models().map(|model| (model.label.requests.swap(0, Relaxed), &*model.label)).collect();
+    if counted.len() <= NAMED_MAX {
+        return;
+    }
+    // A model that is named stays so unless another is twice as busy: names that come and go make no series.
+    let weight = |(count, label): &(u64, &Label)| if label.named.load(Relaxed) { count * 2 + 1 } else { *count };
+    counted.select_nth_unstable_by_key(NAMED_MAX - 1, |entry| std::cmp::Reverse(weight(entry)));
+    for (at, (_, label)) in counted.iter().enumerate() {
+        label.named.store(at < NAMED_MAX, Relaxed);
+    }
+}
+
+/// All metrics in Prometheus' text format.
+pub(crate) fn render(edge: &Edge) -> String {
+    let handle = recorder();
+    let snapshot = edge.fleet.snapshot();
+    for state in State::ALL {
+        let count = snapshot.backends.iter().filter(|seen| seen.state == state).count();
+        gauge!("headgate_gateway_backends", "state" => state.as_str()).set(count as f64);
+    }
+    for seen in snapshot.backends.iter() {
+        gauge!("headgate_gateway_backend_in_flight", "backend" => seen.backend.name())
+            .set(seen.backend.in_flight() as f64);
+        counter!("headgate_gateway_backend_calls_total", "backend" => seen.backend.name())
+            .absolute(seen.backend.total());
+    }
+    let left = edge.budget.left();
+    gauge!("headgate_gateway_retry_tokens", "kind" => "common").set(left.tokens as f64);
+    gauge!("headgate_gateway_retry_tokens", "kind" => "lost").set(left.reserve as f64);
+    gauge!("headgate_gateway_in_flight").set(edge.gate.in_flight() as f64);
+    gauge!("headgate_gateway_connections").set(edge.gate.connections() as f64);
+    gauge!("headgate_gateway_models").set(snapshot.models_len() as f64);
+    counter!("headgate_gateway_ejections_total").absolute(edge.fleet.ejections());
+    handle.render()
+}

@@ -1,0 +1,167 @@
+//! One call to one backend: the only place that knows how calls travel.
+//!
+//! Now as HTTP/1.1 on pooled connections. Each [`Upstream`] has a pool of its own and dies with its backend, so that an
+//! address that is used again never meets an old connection.
+
+mod body;
+mod connection;
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use http::{HeaderValue, Request, header, response};
+use tokio::time::Instant;
+
+use connection::Connection;
+
+pub use body::{Body, BodyError, Streaming};
+
+/// Any error, boxed.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The way to one backend.
+#[derive(Debug)]
+pub struct Upstream {
+    address: String,
+    host: HeaderValue,
+    idle: Mutex<VecDeque<Idle>>,
+}
+
+/// Bounds of a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How long a connection may take to be made.
+    pub connect_timeout: Duration,
+    /// Replies up to this many bytes are read whole, larger ones stream.
+    pub whole_bytes_max: u64,
+    /// Idle connections that are kept.
+    pub pool_max: usize,
+}
+
+/// A backend's reply.
+#[derive(Debug)]
+pub struct Reply {
+    /// Status and headers.
+    pub head: response::Parts,
+    /// The body; a whole one has arrived to its last byte.
+    pub body: Body,
+}
+
+/// Why there is no reply. Never the caller's fault; another backend may answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// Nothing was sent.
+    #[error("no connection to {address}: {source}")]
+    Unreached {
+        /// Where to.
+        address: String,
+        /// The call, to be sent elsewhere.
+        unsent: Option<Box<Request<Body>>>,
+        /// Why.
+        source: BoxError,
+    },
+    /// The connection broke before the whole reply was here.
+    #[error("connection to {address} broke: {source}")]
+    Lost {
+        /// Where to.
+        address: String,
+        /// Whether the connection had been used before: it may have broken while it idled.
+        reused: bool,
+        /// Why.
+        source: BoxError,
+    },
+}
+
+#[derive(Debug)]
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+impl Upstream {
+    /// The way to `host:port`; nothing is connected yet.
+    pub fn new(address: &str) -> Self {
+        let host = HeaderValue::from_str(address).unwrap_or_else(|_| HeaderValue::from_static("backend"));
+        Self { address: address.to_owned(), host, idle: Mutex::default() }
+    }
+
+    /// Sends a call and waits for the reply: no longer than its caller does, by dropping the future.
+    ///
+    /// A pooled connection that turns out to be closed before anything was sent is replaced without a word.
+    pub async fn call(&self, mut request: Request<Body>, options: &Options) -> Result<Reply, CallError> {
+        request.headers_mut().insert(header::HOST, self.host.clone());
+        loop {
+            let pooled = self.take_idle().await;
+            let reused = pooled.is_some();
+            let opened = match pooled {
+                Some(connection) => Ok(connection),
+                None => Connection::open(&self.address, options.connect_timeout).await,
+            };
+            let mut connection = match opened {
+                Ok(connection) => connection,
+                Err(source) => return Err(self.unreached(request, source)),
+            };
+            let lost = |source| CallError::Lost { address: self.address.clone(), reused, source };
+            let response = match connection.send(request).await {
+                Ok(response) => response,
+                Err((Some(unsent), _)) if reused => {
+                    request = unsent;
+                    continue;
+                }
+                Err((Some(unsent), source)) => return Err(self.unreached(unsent, source)),
+                Err((None, source)) => return Err(lost(source)),
+            };
+            let (head, incoming) = response.into_parts();
+            let (body, connection) = connection.read(&head, incoming, options.whole_bytes_max).await.map_err(lost)?;
+            if let Some(connection) = connection {
+                self.give_back(connection, options.pool_max);
+            }
+            return Ok(Reply { head, body });
+        }
+    }
+
+    fn unreached(&self, request: Request<Body>, source: BoxError) -> CallError {
+        CallError::Unreached { address: self.address.clone(), unsent: Some(Box::new(request)), source }
+    }
+
+    /// Closes all idle connections.
+    pub fn purge(&self) {
+        self.lock().clear();
+    }
+
+    /// Closes the connections that have idled for longer than `idle`: less than a backend keeps them.
+    pub fn sweep(&self, idle: Duration) {
+        let mut pool = self.lock();
+        while pool.front().is_some_and(|oldest| oldest.since.elapsed() >= idle) {
+            pool.pop_front();
+        }
+    }
+
+    /// Idle connections.
+    pub fn idle(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// The connection used last that is still open.
+    async fn take_idle(&self) -> Option<Connection> {
+        loop {
+            let mut connection = self.lock().pop_back()?.connection;
+            if connection.is_open().await {
+                return Some(connection);
+            }
+        }
+    }
+
+    fn give_back(&self, connection: Connection, pool_max: usize) {
+        let mut pool = self.lock();
+        pool.push_back(Idle { connection, since: Instant::now() });
+        if pool.len() > pool_max {
+            pool.pop_front();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,25 @@
+//! The gateway as its users see it, in front of real HTTP servers that speak to it as backends do, or lie.
+#![allow(clippy::unwrap_used)]
+
+mod admin;
+mod backend;
+mod discovery;
+mod gateway;
+mod lifecycle;
+mod limits;
+mod release;
+mod retry;
+mod routing;
+
+use std::time::Duration;
+
+/// Waits until something holds, for ten seconds at most.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..500 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{what}: not within ten seconds");
+}
