@@ -1,22 +1,14 @@
-//! Whether a version may take over from another. Pure.
+//! Whether a version may take over from another: its signature serves the same callers, and a condition on the metrics
+//! of both holds. Pure.
+
+use std::fmt;
 
 use headgate_contract::Manifest;
 
-/// A condition on metrics.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Condition {}
+mod condition;
+mod parse;
 
-/// Why a text is no condition. The caller's fault.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("condition '{condition}' at byte {at}: {why}")]
-pub struct ConditionError {
-    /// The condition.
-    pub condition: String,
-    /// Where it goes wrong.
-    pub at: usize,
-    /// What was expected.
-    pub why: String,
-}
+pub use condition::{Condition, ConditionError};
 
 /// Why a version may not take over: every reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,23 +17,21 @@ pub struct Refusal {
     pub reasons: Vec<String>,
 }
 
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.reasons.join("; "))
     }
 }
 
-impl std::str::FromStr for Condition {
-    type Err = ConditionError;
-
-    fn from_str(text: &str) -> Result<Self, ConditionError> {
-        let _ = text;
-        todo!()
-    }
-}
-
-/// Whether `new` may take over from `stable`: its signature serves the same callers, and the condition holds.
+/// Whether `new` may take over from `stable`. Where nothing is served yet, everything that a condition says of `stable`
+/// holds.
 pub fn check(new: &Manifest, stable: Option<&Manifest>, condition: Option<&Condition>) -> Result<(), Refusal> {
-    let _ = (new, stable, condition);
-    todo!()
+    let mut reasons = stable.map(|stable| new.signature.breaks(&stable.signature)).unwrap_or_default();
+    if let Some(condition) = condition {
+        reasons.extend(condition.refuses(&new.metrics, stable.map(|stable| &stable.metrics)));
+    }
+    match reasons.is_empty() {
+        true => Ok(()),
+        false => Err(Refusal { reasons }),
+    }
 }

@@ -16,6 +16,8 @@
 //! # Who needs which rights
 //! Readers (serving, listing) need reads alone. Publishers write below `models/<model>/`, releasers below `catalog/`.
 
+mod catalog;
+mod documents;
 pub mod gate;
 pub mod publish;
 pub mod release;

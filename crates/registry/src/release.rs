@@ -1,12 +1,24 @@
 //! The catalog changes: each call is one swap of `catalog/head.json`, won whole or not at all.
 
 use headgate_contract::catalog::Head;
-use headgate_contract::release::Serve;
+use headgate_contract::release::{Labelled, Serve, Shadow};
 use headgate_contract::{ModelName, Version};
 
+use crate::catalog::CatalogError;
 use crate::gate::{ConditionError, Refusal};
 use crate::store::{Store, StoreError};
-use crate::versions::VersionError;
+use crate::versions::{VersionError, manifest};
+
+mod edit;
+mod promote;
+mod restore;
+mod single;
+mod swap;
+
+use promote::Promote;
+use restore::Restore;
+use single::{Act, Freeze, Single, check_label};
+use swap::swap;
 
 /// A promotion of one model.
 #[derive(Clone, Debug)]
@@ -68,7 +80,7 @@ pub struct Settings {
 pub enum ReleaseError {
     /// The version is not there, unfinished, abandoned or broken. The caller's fault.
     #[error(transparent)]
-    Version(#[from] VersionError),
+    Version(VersionError),
     /// The version's files are being deleted.
     #[error("version {version} of model {model} is dead: its files are being deleted")]
     Dead {
@@ -141,11 +153,29 @@ pub enum ReleaseError {
     Store(#[from] StoreError),
 }
 
+impl From<VersionError> for ReleaseError {
+    fn from(error: VersionError) -> Self {
+        match error {
+            VersionError::Store(error) => Self::Store(error),
+            error => Self::Version(error),
+        }
+    }
+}
+
+impl From<CatalogError> for ReleaseError {
+    fn from(error: CatalogError) -> Self {
+        match error {
+            CatalogError::Store(error) => Self::Store(error),
+            CatalogError::Garbled(why) => Self::Broken(why),
+        }
+    }
+}
+
 /// Promotes versions of one or many models in one swap: all of them or, where one is refused or was changed by somebody
 /// else in the meantime, none.
 pub async fn promote_all(store: &Store, promotions: Vec<Promotion>, who: &str) -> Result<Promoted, ReleaseError> {
-    let _ = (store, promotions, who);
-    todo!()
+    let mut batch = Promote::prepare(store, promotions).await?;
+    swap(store, who, &mut batch).await
 }
 
 /// Promotes one version.
@@ -155,8 +185,7 @@ pub async fn promote(store: &Store, promotion: Promotion, who: &str) -> Result<P
 
 /// Goes back to the newest earlier serve list that was not itself taken back. Works while the catalog is frozen.
 pub async fn rollback(store: &Store, model: &ModelName, why: &str, who: &str) -> Result<Promoted, ReleaseError> {
-    let _ = (store, model, why, who);
-    todo!()
+    single(store, model, Act::Rollback { why: why.to_owned() }, who).await
 }
 
 /// Lets a label name a version; none takes the label away. `stable` and `canary` are kept by promotions.
@@ -167,8 +196,12 @@ pub async fn label(
     version: Option<Version>,
     who: &str,
 ) -> Result<Promoted, ReleaseError> {
-    let _ = (store, model, label, version, who);
-    todo!()
+    check_label(label)?;
+    let version = match version {
+        Some(version) => Some(whole(store, model, version).await?),
+        None => None,
+    };
+    single(store, model, Act::Label { label: label.to_owned(), version }, who).await
 }
 
 /// Gives a version a copy of a part of the traffic, 0 to 1; 0 takes it away.
@@ -179,8 +212,14 @@ pub async fn shadow(
     fraction: f64,
     who: &str,
 ) -> Result<Promoted, ReleaseError> {
-    let _ = (store, model, version, fraction, who);
-    todo!()
+    if !(0.0..=1.0).contains(&fraction) {
+        return Err(ReleaseError::Invalid(format!("a shadow's fraction of {fraction}: 0 to 1 expected")));
+    }
+    let shadow = match fraction > 0.0 {
+        true => Some(Shadow { version, digest: whole(store, model, version).await?.digest, fraction }),
+        false => None,
+    };
+    single(store, model, Act::Shadow { version, shadow }, who).await
 }
 
 /// Changes a release's settings; a model without a release gets one that serves nothing.
@@ -190,31 +229,36 @@ pub async fn configure(
     settings: Settings,
     who: &str,
 ) -> Result<Promoted, ReleaseError> {
-    let _ = (store, model, settings, who);
-    todo!()
+    single(store, model, Act::Configure(settings), who).await
 }
 
 /// Stops every change but rollbacks, restores and `unfreeze`.
 pub async fn freeze(store: &Store, why: &str, who: &str) -> Result<Promoted, ReleaseError> {
-    let _ = (store, why, who);
-    todo!()
+    swap(store, who, &mut Freeze { why: Some(why.to_owned()) }).await
 }
 
 /// Lets changes go on.
 pub async fn unfreeze(store: &Store, who: &str) -> Result<Promoted, ReleaseError> {
-    let _ = (store, who);
-    todo!()
+    swap(store, who, &mut Freeze { why: None }).await
 }
 
 /// Makes the catalog of an earlier generation today's, as a new generation: today's frozen flag and dead versions are
 /// kept. Refused where it names a dead version.
 pub async fn restore(store: &Store, generation: u64, why: &str, who: &str) -> Result<Promoted, ReleaseError> {
-    let _ = (store, generation, why, who);
-    todo!()
+    swap(store, who, &mut Restore { store: store.clone(), generation, why: why.to_owned() }).await
 }
 
-/// The newest `limit` heads, newest first.
+/// The newest `limit` heads, newest first, as far back as they are kept.
 pub async fn log(store: &Store, limit: usize) -> Result<Vec<Head>, ReleaseError> {
-    let _ = (store, limit);
-    todo!()
+    restore::log(store, limit).await
+}
+
+async fn single(store: &Store, model: &ModelName, act: Act, who: &str) -> Result<Promoted, ReleaseError> {
+    swap(store, who, &mut Single { model: model.clone(), act }).await
+}
+
+/// A whole version as a release names it.
+async fn whole(store: &Store, model: &ModelName, version: Version) -> Result<Labelled, ReleaseError> {
+    let (_, digest) = manifest(store, model, version).await?;
+    Ok(Labelled { version, digest })
 }

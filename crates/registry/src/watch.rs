@@ -1,41 +1,39 @@
 //! The catalog as it changes: one conditional GET of `catalog/head.json` a poll, never a listing.
 
-use std::future::Future;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use headgate_contract::catalog::Head;
-use headgate_contract::{Digest, ModelName, Release};
-use tokio::sync::watch;
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use headgate_contract::catalog::{Head, ShardId};
+use headgate_contract::{Digest, layout};
 
-use crate::store::{Store, StoreError};
+use crate::catalog::{CatalogError, HEAD_BYTES_MAX, parse_head, read_shard};
+use crate::store::{ETag, Store, StoreError};
 
-/// A whole catalog, immutable: a head with all its shards.
+mod cache;
+mod catalog;
+mod run;
+
+use cache::Cache;
+use catalog::KnownShard;
+pub use catalog::{Catalog, Changes};
+pub use run::{Handle, Seen};
+
+/// How many shards are read at once.
+const AT_ONCE: usize = 16;
+
+/// Follows one store's catalog.
 #[derive(Debug)]
-pub struct Catalog {
-    head: Head,
-}
-
-/// What differs between two catalogs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// Models whose release is new or different.
-    pub changed: Vec<ModelName>,
-    /// Models without a release now.
-    pub gone: Vec<ModelName>,
-}
-
-/// What a watcher knows.
-#[derive(Clone, Debug, Default)]
-pub struct Seen {
-    /// The newest whole catalog; none until one was read.
-    pub catalog: Option<Arc<Catalog>>,
-    /// Why the last poll failed; none when it did not. [`WatchError::NoCatalog`] says that the store was read, and that
-    /// nothing was ever promoted there.
-    pub error: Option<Arc<WatchError>>,
-    /// How many polls there were, failed ones too.
-    pub polls: u64,
+pub struct Watcher {
+    store: Store,
+    cache: Option<Cache>,
+    known: Option<Arc<Catalog>>,
+    /// The head's state that is known; none until this process has read it.
+    etag: Option<ETag>,
+    /// Shards of a head that could not be adopted yet, so that they need not come twice.
+    pending: HashMap<Digest, (KnownShard, Bytes)>,
 }
 
 /// Why a poll brought nothing; what was known before stands.
@@ -55,7 +53,7 @@ pub enum WatchError {
         /// What is wrong.
         why: String,
     },
-    /// The head is older than the one known, of the same store.
+    /// The head is older than the one known of the same store, or another of the same generation.
     #[error("catalog of {store} went back from generation {known} to {found}: not adopted")]
     Backwards {
         /// The store.
@@ -70,101 +68,117 @@ pub enum WatchError {
     Store(#[from] StoreError),
 }
 
-/// Follows one store's catalog.
-#[derive(Debug)]
-pub struct Watcher {
-    store: Store,
-}
-
-/// Another part's hold on a running watcher. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Handle {
-    seen: watch::Receiver<Seen>,
-}
-
-// === impl Catalog ===
-
-impl Catalog {
-    /// Its head.
-    pub fn head(&self) -> &Head {
-        &self.head
-    }
-
-    /// The release of a model.
-    pub fn release(&self, model: &ModelName) -> Option<&Release> {
-        let _ = model;
-        todo!()
-    }
-
-    /// All releases, in no order.
-    pub fn releases(&self) -> impl Iterator<Item = (&ModelName, &Release)> {
-        std::iter::empty()
-    }
-
-    /// What differs from `older` (none: from nothing). Costs the shards that differ, whatever the number of models.
-    pub fn changes_since(&self, older: Option<&Catalog>) -> Changes {
-        let _ = older;
-        todo!()
-    }
-}
-
-// === impl Watcher ===
-
 impl Watcher {
     /// A watcher that knows nothing yet.
     pub fn new(store: Store) -> Self {
-        Self { store }
+        Self { store, cache: None, known: None, etag: None, pending: HashMap::new() }
     }
 
     /// A watcher that keeps each catalog it adopts below `dir`, and begins with the one kept there for this store, so
     /// that a process starts without the bucket. What is kept is checked by its digests; a folder that can't be read or
     /// written is logged and changes nothing else.
-    pub async fn cached(store: Store, dir: PathBuf) -> Self {
-        let _ = dir;
-        Self { store }
+    pub async fn cached(store: Store, dir: &Path) -> Self {
+        let cache = Cache::new(dir, store.url());
+        let known = cache.load().await.map(Arc::new);
+        Self { cache: Some(cache), known, ..Self::new(store) }
     }
 
     /// The newest whole catalog.
     pub fn catalog(&self) -> Option<&Arc<Catalog>> {
-        let _ = &self.store;
-        todo!()
+        self.known.as_ref()
     }
 
     /// Reads the head once; a new catalog where there is one, none where it is the one known. On an error, what was
     /// known stands.
     pub async fn poll(&mut self) -> Result<Option<Arc<Catalog>>, WatchError> {
-        todo!()
+        let found = match self.store.get_if_changed(layout::HEAD, self.etag.as_ref(), HEAD_BYTES_MAX).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(None),
+            Err(StoreError::NotFound { .. }) => return Err(WatchError::NoCatalog { store: self.url() }),
+            Err(error) => return Err(error.into()),
+        };
+        let head = parse_head(&found.bytes).map_err(|why| self.garbled(format!("{}: {why}", layout::HEAD)))?;
+        if self.is_known(&head)? {
+            self.etag = Some(found.etag);
+            return Ok(None);
+        }
+        let (shards, fetched) = self.read_shards(&head).await?;
+        let catalog = Arc::new(Catalog { head, shards });
+        self.pending.clear();
+        self.known = Some(Arc::clone(&catalog));
+        self.etag = Some(found.etag);
+        if let Some(cache) = &mut self.cache {
+            cache.save(found.bytes, &catalog, fetched).await;
+        }
+        Ok(Some(catalog))
     }
 
-    /// Polls every `interval` +-20 % until `shutdown`; the handle sees each catalog, and can ask for a poll at once.
-    /// The first poll is at once.
-    pub fn run(
-        self,
-        interval: Duration,
-        shutdown: impl Future<Output = ()> + Send,
-    ) -> (Handle, impl Future<Output = ()> + Send) {
-        let _ = interval;
-        let (_, seen) = watch::channel(Seen::default());
-        (Handle { seen }, shutdown)
-    }
-}
-
-// === impl Handle ===
-
-impl Handle {
-    /// What the watcher knows, as it changes; [`Catalog::changes_since`] tells what differs from an earlier one.
-    pub fn seen(&self) -> watch::Receiver<Seen> {
-        self.seen.clone()
+    /// Whether a head is the one known; an error where it is no successor of that one. A head of another store (made
+    /// anew under the same URL) counts from its own beginning.
+    fn is_known(&self, head: &Head) -> Result<bool, WatchError> {
+        let Some(known) = self.known.as_ref().map(|catalog| &catalog.head) else { return Ok(false) };
+        if known.store_id != head.store_id || head.generation > known.generation {
+            return Ok(false);
+        }
+        match head == known {
+            true => Ok(true),
+            false => {
+                let (known, found) = (known.generation, head.generation);
+                Err(WatchError::Backwards { store: self.url(), known, found })
+            }
+        }
     }
 
-    /// Tells that somebody has seen `generation` of the store `store_id` (none: of this one): a watcher that is behind
-    /// polls at once, at most once a second so.
-    pub fn heard_of(&self, store_id: Option<&str>, generation: u64) {
-        let _ = (store_id, generation);
+    /// All shards of a head: those known, and those that have to be fetched, which also come as bytes.
+    async fn read_shards(
+        &mut self,
+        head: &Head,
+    ) -> Result<(BTreeMap<ShardId, KnownShard>, Vec<(Digest, Bytes)>), WatchError> {
+        self.pending.retain(|digest, _| head.shards.values().any(|named| named == digest));
+        let known = self.known.as_ref();
+        let shard_known = |id: &ShardId, digest: &Digest| {
+            let shard = known.and_then(|known| known.shards.get(id));
+            shard.filter(|shard| shard.digest == *digest).cloned()
+        };
+        let absent = |(id, digest): &(&ShardId, &Digest)| {
+            shard_known(id, digest).is_none() && !self.pending.contains_key(digest)
+        };
+        let missing: Vec<_> = head.shards.iter().filter(absent).collect();
+        let store = &self.store;
+        let reads = missing.into_iter().map(|(id, digest)| async move {
+            let (shard, bytes) = read_shard(store, id, *digest).await?;
+            Ok::<_, CatalogError>((KnownShard { digest: *digest, shard: Arc::new(shard) }, bytes))
+        });
+        let mut reads = stream::iter(reads).buffer_unordered(AT_ONCE).boxed();
+        let failed = loop {
+            match reads.try_next().await {
+                Ok(Some((shard, bytes))) => drop(self.pending.insert(shard.digest, (shard, bytes))),
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        drop(reads);
+        match failed {
+            Some(CatalogError::Store(error)) => return Err(error.into()),
+            Some(CatalogError::Garbled(why)) => return Err(self.garbled(why)),
+            None => {}
+        }
+        let mut fetched = Vec::new();
+        let mut shards = BTreeMap::new();
+        for (id, digest) in &head.shards {
+            let pending = self.pending.get(digest);
+            fetched.extend(pending.map(|(_, bytes)| (*digest, bytes.clone())));
+            let shard = pending.map(|(shard, _)| shard.clone()).or_else(|| shard_known(id, digest));
+            shards.extend(shard.map(|shard| (id.clone(), shard)));
+        }
+        Ok((shards, fetched))
     }
-}
 
-/// The digest of a store's URL: names what is kept of it in a cache.
-pub fn store_key(store: &Store) -> Digest {
-    Digest::of(store.url().to_string())
+    fn url(&self) -> String {
+        self.store.url().to_string()
+    }
+
+    fn garbled(&self, why: String) -> WatchError {
+        WatchError::Garbled { store: self.url(), why }
+    }
 }
