@@ -43,8 +43,8 @@ impl ServerApp for Edge {
         builder
             .timer(TokioTimer::new())
             .header_read_timeout(None)
-            .max_buf_size(limits.head_bytes_max)
-            .pipeline_flush(true);
+            // Not `pipeline_flush`: with it, hyper closes on a head that it can't parse without sending its 400.
+            .max_buf_size(limits.head_bytes_max);
         if limits.headers_max != HEADERS_MAX {
             builder.max_headers(limits.headers_max);
         }

@@ -139,3 +139,90 @@ impl Edit<'_> {
 fn boot(cursor: &str) -> &str {
     cursor.split_once('.').map_or(cursor, |(boot, _)| boot)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use arc_swap::ArcSwap;
+    use headgate_contract::config::Sources;
+    use headgate_contract::fleet::{CatalogSeen, ModelReport, VersionReport, VersionState};
+    use headgate_contract::release::Serve;
+    use headgate_contract::{Digest, Release, Version};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn model(name: &str) -> ModelReport {
+        let digest = Digest::of(name);
+        let serve = vec![Serve { version: Version::FIRST, digest, weight: 1 }];
+        let state = VersionState::Ready;
+        let version = VersionReport { version: Version::FIRST, digest, state, reason: String::new(), memory_bytes: 0 };
+        ModelReport {
+            model: name.parse().unwrap(),
+            release: Release { serve, ..Release::new() },
+            versions: vec![version],
+        }
+    }
+
+    fn report(cursor: &str, full: bool, models: Vec<ModelReport>, gone: &[&str]) -> StateReport {
+        StateReport {
+            format: 1,
+            instance: "b".into(),
+            build: "test".into(),
+            cursor: cursor.into(),
+            full,
+            ready: true,
+            draining: false,
+            in_flight: 0,
+            catalog: Some(CatalogSeen { store_id: "s".into(), generation: 1, error: None }),
+            models,
+            gone: gone.iter().map(|name| name.parse().unwrap()).collect(),
+        }
+    }
+
+    fn fleet() -> Arc<Fleet> {
+        let config = Config::load(&Sources::default()).unwrap();
+        Fleet::new(Arc::new(ArcSwap::from_pointee(config)), CancellationToken::new())
+    }
+
+    fn backend(id: u64) -> Arc<Backend> {
+        Arc::new(Backend::new(id, "127.0.0.1:1", None, CancellationToken::new()))
+    }
+
+    fn names(fleet: &Fleet) -> Vec<String> {
+        let mut names: Vec<String> = fleet.snapshot().models().map(|model| model.name.to_string()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[tokio::test]
+    async fn changes_add_up_and_a_whole_report_replaces() {
+        let (fleet, one, two) = (fleet(), backend(1), backend(2));
+        fleet.heard(&one, &report("x.1", true, vec![model("a"), model("b")], &[]));
+        fleet.heard(&two, &report("y.1", true, vec![model("a")], &[]));
+        fleet.heard(&one, &report("x.2", false, vec![model("c")], &["a"]));
+        assert_eq!(names(&fleet), ["a", "b", "c"], "a is still on the other backend");
+        fleet.heard(&two, &report("y.2", false, vec![], &["a", "never-there"]));
+        assert_eq!(names(&fleet), ["b", "c"]);
+        fleet.heard(&one, &report("z.1", true, vec![model("c"), model("d")], &[]));
+        assert_eq!(names(&fleet), ["c", "d"], "a new process has what it says and nothing else");
+        fleet.forget_backend(1);
+        assert!(names(&fleet).is_empty() && fleet.snapshot().heard);
+    }
+
+    #[tokio::test]
+    async fn one_change_among_many_models_copies_one_shard() {
+        let (fleet, one) = (fleet(), backend(1));
+        let many = (0..20_000).map(|n| model(&format!("model-{n}"))).collect();
+        fleet.heard(&one, &report("x.1", true, many, &[]));
+        let before = Arc::clone(&fleet.snapshot());
+        fleet.heard(&one, &report("x.2", false, vec![model("model-7")], &[]));
+        let after = Arc::clone(&fleet.snapshot());
+        let copied = before.shards.iter().zip(after.shards.iter()).filter(|(a, b)| !Arc::ptr_eq(a, b)).count();
+        assert_eq!((copied, after.models_len()), (1, 20_000));
+        fleet.heard(&one, &report("x.2", false, vec![], &[]));
+        assert!(Arc::ptr_eq(&after.shards, &fleet.snapshot().shards), "a probe without news copied something");
+        assert!(after.shards.iter().all(|shard| shard.len() < 120), "names crowd in a shard");
+    }
+}

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 
 /// How predictions are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manner {
+pub(crate) enum Manner {
     /// As they should be.
     Well,
     /// Never.
@@ -48,18 +48,18 @@ pub enum Manner {
 
 /// What it says and does.
 #[derive(Clone)]
-pub struct Script {
-    pub ready: bool,
-    pub draining: bool,
-    pub generation: u64,
-    pub models: BTreeMap<String, ModelReport>,
-    pub manner: Manner,
+pub(crate) struct Script {
+    pub(crate) ready: bool,
+    pub(crate) draining: bool,
+    pub(crate) generation: u64,
+    pub(crate) models: BTreeMap<String, ModelReport>,
+    pub(crate) manner: Manner,
 }
 
 /// A running one.
-pub struct Backend {
-    pub name: String,
-    pub address: String,
+pub(crate) struct Backend {
+    pub(crate) name: String,
+    pub(crate) address: String,
     shared: Arc<Shared>,
     server: tokio::task::JoinHandle<()>,
 }
@@ -76,12 +76,12 @@ struct Shared {
 }
 
 /// The digest of a version in these tests.
-pub fn digest(version: u64) -> Digest {
+pub(crate) fn digest(version: u64) -> Digest {
     Digest::of(version.to_le_bytes())
 }
 
 /// A serve list.
-pub fn serve(list: &[(u64, u32)]) -> Vec<Serve> {
+pub(crate) fn serve(list: &[(u64, u32)]) -> Vec<Serve> {
     let one = |&(version, weight): &(u64, u32)| Serve {
         version: Version::new(version).unwrap(),
         digest: digest(version),
@@ -91,7 +91,7 @@ pub fn serve(list: &[(u64, u32)]) -> Vec<Serve> {
 }
 
 /// A release whose history is these lists, the last one today's.
-pub fn release(lists: &[&[(u64, u32)]]) -> Release {
+pub(crate) fn release(lists: &[&[(u64, u32)]]) -> Release {
     let entry = |list: &&[(u64, u32)]| Entry {
         change_id: String::new(),
         at: "2026-01-01T00:00:00Z".parse().unwrap(),
@@ -106,13 +106,13 @@ pub fn release(lists: &[&[(u64, u32)]]) -> Release {
 }
 
 /// A model of which these versions are ready.
-pub fn model(name: &str, release: Release, ready: &[u64]) -> ModelReport {
+pub(crate) fn model(name: &str, release: Release, ready: &[u64]) -> ModelReport {
     let states: Vec<(u64, VersionState, &str)> = ready.iter().map(|&v| (v, VersionState::Ready, "")).collect();
     model_in(name, release, &states)
 }
 
 /// A model whose versions are in these states, for these reasons.
-pub fn model_in(name: &str, release: Release, states: &[(u64, VersionState, &str)]) -> ModelReport {
+pub(crate) fn model_in(name: &str, release: Release, states: &[(u64, VersionState, &str)]) -> ModelReport {
     let report = |&(version, state, reason): &(u64, VersionState, &str)| VersionReport {
         version: Version::new(version).unwrap(),
         digest: digest(version),
@@ -125,23 +125,23 @@ pub fn model_in(name: &str, release: Release, states: &[(u64, VersionState, &str
 
 impl Script {
     /// Ready, with one version of model `m`.
-    pub fn ready() -> Self {
+    pub(crate) fn ready() -> Self {
         Self::with([model("m", release(&[&[(1, 1)]]), &[1])])
     }
 
-    pub fn with(models: impl IntoIterator<Item = ModelReport>) -> Self {
+    pub(crate) fn with(models: impl IntoIterator<Item = ModelReport>) -> Self {
         let models = models.into_iter().map(|model| (model.model.to_string(), model)).collect();
         Self { ready: true, draining: false, generation: 1, models, manner: Manner::Well }
     }
 }
 
 impl Backend {
-    pub async fn start(name: &str, script: Script) -> Self {
+    pub(crate) async fn start(name: &str, script: Script) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         Self::start_on(listener, name, script)
     }
 
-    pub fn start_on(listener: TcpListener, name: &str, script: Script) -> Self {
+    pub(crate) fn start_on(listener: TcpListener, name: &str, script: Script) -> Self {
         let address = listener.local_addr().unwrap().to_string();
         let shared = Arc::new(Shared {
             name: name.into(),
@@ -158,43 +158,43 @@ impl Backend {
     }
 
     /// Changes what it says and does.
-    pub fn change(&self, change: impl FnOnce(&mut Script)) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Script)) {
         self.shared.script.send_modify(|(seq, script)| {
             *seq += 1;
             change(script);
         });
     }
 
-    pub fn behave(&self, manner: Manner) {
+    pub(crate) fn behave(&self, manner: Manner) {
         self.change(|script| script.manner = manner);
     }
 
     /// Predictions that arrived.
-    pub fn calls(&self) -> u64 {
+    pub(crate) fn calls(&self) -> u64 {
         self.shared.calls.load(Relaxed)
     }
 
     /// Bytes of the prediction bodies that arrived.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.shared.bytes.load(Relaxed)
     }
 
     /// Paths and headers of the calls that arrived.
-    pub fn seen(&self) -> Vec<(String, HeaderMap)> {
+    pub(crate) fn seen(&self) -> Vec<(String, HeaderMap)> {
         self.shared.seen.lock().unwrap().clone()
     }
 
     /// The queries of the probes that arrived.
-    pub fn probes(&self) -> Vec<String> {
+    pub(crate) fn probes(&self) -> Vec<String> {
         self.shared.probes.lock().unwrap().clone()
     }
 
-    pub fn nudges(&self) -> Vec<Bytes> {
+    pub(crate) fn nudges(&self) -> Vec<Bytes> {
         self.shared.nudges.lock().unwrap().clone()
     }
 
     /// As kill -9 would: its port and all connections close at once.
-    pub async fn kill(&mut self) {
+    pub(crate) async fn kill(&mut self) {
         self.server.abort();
         let _ = (&mut self.server).await;
     }

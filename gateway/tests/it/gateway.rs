@@ -18,9 +18,9 @@ use crate::backend::Backend;
 use crate::until;
 
 /// A running gateway.
-pub struct Gateway {
-    pub address: String,
-    pub admin: String,
+pub(crate) struct Gateway {
+    pub(crate) address: String,
+    pub(crate) admin: String,
     client: Client<HttpConnector, Full<Bytes>>,
     reload: Box<dyn Fn(Config) + Send + Sync>,
     stop: Option<oneshot::Sender<()>>,
@@ -29,28 +29,28 @@ pub struct Gateway {
 
 /// A reply.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 }
 
 /// What the tests set: quick steps, no slow start.
-pub fn config(backends: &[&Backend], more: &str) -> Config {
+pub(crate) fn config(backends: &[&Backend], more: &str) -> Config {
     let list: Vec<&str> = backends.iter().map(|backend| backend.address.as_str()).collect();
     let mut flags = vec![
         ("server.listen".to_owned(), "127.0.0.1:0".to_owned()),
@@ -69,13 +69,13 @@ pub fn config(backends: &[&Backend], more: &str) -> Config {
 
 impl Gateway {
     /// A gateway in front of these backends, ready as soon as one of them is.
-    pub async fn before(backends: &[&Backend], more: &str) -> Self {
+    pub(crate) async fn before(backends: &[&Backend], more: &str) -> Self {
         let gateway = Self::start(config(backends, more)).await;
         gateway.until_ready(backends.len()).await;
         gateway
     }
 
-    pub async fn start(config: Config) -> Self {
+    pub(crate) async fn start(config: Config) -> Self {
         let edge = TcpListener::bind("127.0.0.1:0").unwrap();
         let admin = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, admin_address) =
@@ -89,7 +89,7 @@ impl Gateway {
         Self { address, admin: admin_address, client, reload, stop: Some(stop), served }
     }
 
-    pub async fn until_ready(&self, backends: usize) {
+    pub(crate) async fn until_ready(&self, backends: usize) {
         until("backends are active", async || {
             let state = self.state().await;
             let backends_now = state["backends"].as_array().unwrap();
@@ -98,54 +98,60 @@ impl Gateway {
         .await;
     }
 
-    pub fn reload(&self, config: Config) {
+    pub(crate) fn reload(&self, config: Config) {
         (self.reload)(config);
     }
 
     /// As SIGTERM would.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         let _ = self.stop.take().unwrap().send(());
     }
 
-    pub async fn stopped(self) -> Drained {
+    pub(crate) async fn stopped(self) -> Drained {
         self.served.await.unwrap().unwrap()
     }
 
-    pub async fn state(&self) -> serde_json::Value {
+    pub(crate) async fn state(&self) -> serde_json::Value {
         self.admin("GET", "/state", "").await.json()
     }
 
     /// The state of a backend.
-    pub async fn backend_state(&self, name: &str) -> String {
+    pub(crate) async fn backend_state(&self, name: &str) -> String {
         let state = self.state().await;
         let found = state["backends"].as_array().unwrap().iter().find(|backend| backend["name"] == name).cloned();
         found.map_or_else(|| "gone".to_owned(), |backend| backend["state"].as_str().unwrap().to_owned())
     }
 
-    pub async fn admin(&self, method: &str, path: &str, body: &str) -> Answer {
+    pub(crate) async fn admin(&self, method: &str, path: &str, body: &str) -> Answer {
         let request = Request::builder().method(method).uri(format!("http://{}{path}", self.admin));
         self.send(request.body(Full::new(Bytes::from(body.to_owned()))).unwrap()).await.unwrap()
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(self.request("GET", path, &[], "")).await.unwrap()
     }
 
     /// A prediction of model `m`.
-    pub async fn infer(&self) -> Answer {
+    pub(crate) async fn infer(&self) -> Answer {
         self.post("/v2/models/m/infer", &[]).await
     }
 
-    pub async fn post(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn post(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         self.send(self.request("POST", path, headers, "{\"inputs\":[]}")).await.unwrap()
     }
 
-    pub async fn post_body(&self, path: &str, body: impl Into<Bytes>) -> Answer {
+    pub(crate) async fn post_body(&self, path: &str, body: impl Into<Bytes>) -> Answer {
         let request = Request::post(format!("http://{}{path}", self.address)).body(Full::new(body.into())).unwrap();
         self.send(request).await.unwrap()
     }
 
-    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Request<Full<Bytes>> {
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Request<Full<Bytes>> {
         let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -154,12 +160,12 @@ impl Gateway {
     }
 
     /// Sends, within twenty seconds.
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, String> {
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, String> {
         send(&self.client, request).await
     }
 
     /// Keeps `clients` callers busy until told to stop; gives the answers.
-    pub fn load(&self, clients: usize, path: &str) -> Load {
+    pub(crate) fn load(&self, clients: usize, path: &str) -> Load {
         let stop = tokio_util::sync::CancellationToken::new();
         let tasks = (0..clients).map(|_| {
             let (client, stop) = (self.client.clone(), stop.clone());
@@ -178,14 +184,14 @@ impl Gateway {
 }
 
 /// Callers that go on until they are told to stop.
-pub struct Load {
-    pub stop: tokio_util::sync::CancellationToken,
+pub(crate) struct Load {
+    pub(crate) stop: tokio_util::sync::CancellationToken,
     tasks: Vec<tokio::task::JoinHandle<Vec<Result<Answer, String>>>>,
 }
 
 impl Load {
     /// Ends it; all answers, each of them good.
-    pub async fn all_good(self) -> Vec<Answer> {
+    pub(crate) async fn all_good(self) -> Vec<Answer> {
         self.stop.cancel();
         let mut answers = Vec::new();
         for task in self.tasks {

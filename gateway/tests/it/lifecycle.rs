@@ -37,15 +37,16 @@ async fn nothing_starts_healthy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_backend_warms_up() {
     let b1 = Backend::start("b1", Script::ready()).await;
-    let gateway = Gateway::before(&[&b1], "").await;
+    let slow = "fleet.slow_start_ms=4000";
+    let gateway = Gateway::before(&[&b1], slow).await;
     let b2 = Backend::start("b2", Script::ready()).await;
-    gateway.reload(config(&[&b1, &b2], "fleet.slow_start_ms=60000"));
+    gateway.reload(config(&[&b1, &b2], slow));
     until("it warms", async || gateway.backend_state("b2").await == "warming").await;
-    for _ in 0..300 {
+    while b2.calls() == 0 || b1.calls() < 100 {
         gateway.infer().await;
     }
     let shares = (b1.calls(), b2.calls());
-    assert!(shares.1 > 0 && shares.1 * 3 < shares.0, "{shares:?}");
+    assert!(shares.1 * 2 < shares.0, "{shares:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
