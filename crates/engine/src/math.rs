@@ -1,15 +1,15 @@
 //! The few functions that scores go through, in one fixed form: the same bits on every machine, whatever its C library
 //! or processor. Plain additions and multiplications in a written order, no fused ones, no calls to the platform.
 //!
-//! `exp` and `ln_f32` follow the ARM optimized routines (MIT), which glibc and musl use too, so that they agree with the
-//! training libraries' results nearly always; `ln_1p` follows FreeBSD's msun.
+//! `exp` and `logf` follow the ARM optimized routines (MIT), which glibc and musl use too, so that they agree with the
+//! training libraries' results nearly always; `log1p` follows FreeBSD's msun.
 
 mod exp;
 mod log;
 mod table;
 
-pub use exp::{exp, exp_f32};
-pub use log::{ln_1p, ln_f32};
+pub use exp::{exp, expf};
+pub use log::{log1p, logf};
 
 /// The logistic function as LightGBM computes it: `1 / (1 + exp(-slope * x))`.
 pub fn sigmoid(x: f64, slope: f64) -> f64 {
@@ -19,7 +19,7 @@ pub fn sigmoid(x: f64, slope: f64) -> f64 {
 /// The logistic function as XGBoost computes it, in `f32`; it keeps the exponent under 88.7 so as not to overflow.
 pub fn sigmoid_f32(x: f32) -> f32 {
     let x = if 88.7 < -x { 88.7 } else { -x };
-    1.0 / (exp_f32(x) + 1.0 + 1e-16)
+    1.0 / (expf(x) + 1.0 + 1e-16)
 }
 
 /// Softmax in place as LightGBM computes it: the greatest is taken off, the sum runs in order.
@@ -42,7 +42,7 @@ pub fn softmax_f32(values: &mut [f32]) {
     let greatest = values.iter().fold(first, |a, &b| b.max(a));
     let mut sum = 0.0f64;
     for value in values.iter_mut() {
-        *value = exp_f32(*value - greatest);
+        *value = expf(*value - greatest);
         sum += f64::from(*value);
     }
     let sum = sum as f32;

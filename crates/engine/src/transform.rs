@@ -39,8 +39,8 @@ impl Transform {
             Self::SignedSquare => out.extend(margins.iter().map(|&m| sign(m) * m * m)),
             Self::Exp => out.extend(margins.iter().map(|&m| math::exp(m))),
             Self::Sigmoid(slope) => out.extend(margins.iter().map(|&m| math::sigmoid(m, slope))),
-            Self::Softplus => out.extend(margins.iter().map(|&m| math::ln_1p(math::exp(m)))),
-            Self::ExpF32 => out.extend(margins.iter().map(|&m| f64::from(math::exp_f32(m as f32)))),
+            Self::Softplus => out.extend(margins.iter().map(|&m| math::log1p(math::exp(m)))),
+            Self::ExpF32 => out.extend(margins.iter().map(|&m| f64::from(math::expf(m as f32)))),
             Self::SigmoidF32 => out.extend(margins.iter().map(|&m| f64::from(math::sigmoid_f32(m as f32)))),
             Self::StepF32 => out.extend(margins.iter().map(|&m| if m > 0.0 { 1.0 } else { 0.0 })),
             Self::Softmax => {

@@ -59,7 +59,7 @@ fn near_the_limits(tmp: f64, scale_bits: u64, positive: bool) -> f64 {
 }
 
 /// `e` to the power of `x` in `f32`: the `f64` result rounded.
-pub fn exp_f32(x: f32) -> f32 {
+pub fn expf(x: f32) -> f32 {
     exp(f64::from(x)) as f32
 }
 
@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(exp(-1e300), 0.0);
         assert!(exp(f64::NAN).is_nan());
         assert_eq!(exp(-745.13).to_bits(), 1, "the smallest subnormal");
-        assert_eq!(exp_f32(89.0), f32::INFINITY);
-        assert_eq!(exp_f32(-104.0), 0.0);
+        assert_eq!(expf(89.0), f32::INFINITY);
+        assert_eq!(expf(-104.0), 0.0);
     }
 }

@@ -26,9 +26,9 @@ impl Link {
             Self::Logit if (0.0..=1.0).contains(&score) => {
                 let bounded = bounded || score == 0.0 || score == 1.0;
                 let score = if bounded { score.clamp(Self::EPSILON, 1.0 - Self::EPSILON) } else { score };
-                Ok(-math::ln_f32(1.0 / score - 1.0))
+                Ok(-math::logf(1.0 / score - 1.0))
             }
-            Self::Log if score > 0.0 => Ok(math::ln_f32(score)),
+            Self::Log if score > 0.0 => Ok(math::logf(score)),
             Self::Logit => Err(LoadError::at(place, format!("{score}, expected 0 to 1 for a logistic objective"))),
             Self::Log => {
                 Err(LoadError::at(place, format!("{score}, expected over 0 for an objective with a log link")))
