@@ -53,7 +53,8 @@ pub fn prove(servable: &Servable) -> Result<(), String> {
     if width == engine.output_width() {
         return compare("output", &golden.outputs, &outputs.values, width, close);
     }
-    let first: Vec<f64> = outputs.values.chunks(engine.output_width().max(1)).flat_map(|r| &r[..width]).copied().collect();
+    let first: Vec<f64> =
+        outputs.values.chunks(engine.output_width().max(1)).flat_map(|r| &r[..width]).copied().collect();
     compare("output", &golden.outputs, &first, width, close)
 }
 
@@ -82,7 +83,9 @@ fn compare(what: &str, golden: &[Real], got: &[f64], width: usize, agreement: Ag
             let width = width.max(1);
             let place = if width == 1 { String::new() } else { format!("[{}]", at % width) };
             let row = at / width;
-            return Err(format!("golden row {row} does not reproduce: {what}{place} {expected:?} expected, got {got:?}"));
+            return Err(format!(
+                "golden row {row} does not reproduce: {what}{place} {expected:?} expected, got {got:?}"
+            ));
         }
     }
     Ok(())

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use headgate_contract::Manifest;
 use headgate_contract::manifest::signature::Role;
 use headgate_engine::{Categorical, Engine};
+use http::HeaderValue;
 
 use crate::metrics::Series;
 use crate::schema::Schema;
@@ -18,6 +19,10 @@ pub struct Servable {
     pub manifest: Manifest,
     /// Where its calls are counted.
     pub series: Arc<Series>,
+    /// The version, as a reply's header.
+    pub version_header: HeaderValue,
+    /// The digest, as a reply's header.
+    pub digest_header: HeaderValue,
     engine: Option<Box<dyn Engine>>,
     /// What is held as long as the version is: memory of the budget, files of the cache.
     _holds: Box<dyn std::any::Any + Send + Sync>,
@@ -32,7 +37,11 @@ impl Servable {
         engine: Box<dyn Engine>,
         holds: impl std::any::Any + Send + Sync,
     ) -> Self {
-        Self { schema, manifest, series, engine: Some(engine), _holds: Box::new(holds) }
+        let version_header = HeaderValue::from(schema.version.get());
+        // Hex digits are always a header's value.
+        let digest_header =
+            HeaderValue::from_str(&schema.digest.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""));
+        Self { version_header, digest_header, schema, manifest, series, engine: Some(engine), _holds: Box::new(holds) }
     }
 
     /// What scores. None only while it is being dropped.
@@ -66,11 +75,7 @@ pub fn misfit(engine: &dyn Engine, schema: &Schema) -> Option<String> {
     let names = engine.input_names();
     if engine.inputs() != features.len() {
         let surplus = names.get(features.len()).map_or_else(String::new, |n| format!(", the first beyond is '{n}'"));
-        return Some(format!(
-            "the model has {} features, the signature {}{surplus}",
-            engine.inputs(),
-            features.len()
-        ));
+        return Some(format!("the model has {} features, the signature {}{surplus}", engine.inputs(), features.len()));
     }
     for (at, (name, feature)) in names.iter().zip(features).enumerate() {
         if !same_name(name, &feature.name, at) {

@@ -21,6 +21,8 @@ pub const LOAD: &str = "x-headgate-load";
 pub const TIMEOUT_MS: &str = "x-headgate-timeout-ms";
 /// From callers, echoed: the request's id, made where there is none.
 pub const REQUEST_ID: &str = "x-request-id";
+/// From a gateway to a backend, with a poll of its state: the gateway's stable name.
+pub const GATEWAY: &str = "x-headgate-gateway";
 /// From a gateway to a backend: the version that it chose.
 pub const CHOSEN_VERSION: &str = "x-headgate-chosen-version";
 /// From a gateway to a backend: the digest of the version that it chose.

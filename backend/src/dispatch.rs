@@ -1,0 +1,178 @@
+//! The one way from a call to a reply, whatever door it came through.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use headgate_contract::route::{Protocol, Target};
+use headgate_contract::{Digest, Kind, ModelName, Version};
+use http::HeaderMap;
+use tokio::time::Instant;
+
+use crate::compute::{Compute, with_desk};
+use crate::config::Limits;
+use crate::decode::Bounds;
+use crate::fleet::Board;
+use crate::metrics::{Metrics, Outcome};
+use crate::predict::Answer;
+use crate::refusal::Refusal;
+use crate::servable::Servable;
+use crate::snapshot::Snapshot;
+
+pub mod resolve;
+
+/// What is scored where it is read: less than the time that other calls on the thread would notice.
+const INLINE: Duration = Duration::from_micros(500);
+/// Bodies up to this are decoded where they are read: 64 KiB take about 0.2 ms.
+const INLINE_BYTES: usize = 64 << 10;
+/// What decoding a byte costs, about.
+const NS_PER_BYTE: f64 = 3.0;
+
+/// Everything that a call may touch.
+#[derive(Debug)]
+pub struct Shared {
+    /// What is served.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// What gateways are told.
+    pub board: Arc<Board>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Threads for large calls.
+    pub compute: Compute,
+    /// What bounds calls.
+    pub limits: Limits,
+    /// Predictions in flight.
+    pub in_flight: AtomicUsize,
+}
+
+/// A prediction call.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// How its body is written.
+    pub protocol: Protocol,
+    /// The model, and which of its versions.
+    pub target: Target,
+    /// The version that a gateway chose, and its digest.
+    pub chosen: Option<Chosen>,
+    /// When an answer is of no more use.
+    pub deadline: Instant,
+    /// The headers, for the one that a release may pick by.
+    pub headers: &'a HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// A version that a gateway chose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// The version.
+    pub version: Version,
+    /// Its digest, where the gateway said it.
+    pub digest: Option<Digest>,
+}
+
+/// A reply to a prediction call.
+#[derive(Debug)]
+pub struct Reply {
+    /// The version that answered.
+    pub servable: Arc<Servable>,
+    /// The answer.
+    pub answer: Answer,
+    /// The model that answered, where it is not the one asked for.
+    pub fallback: Option<ModelName>,
+}
+
+/// A place among the calls in flight.
+#[derive(Debug)]
+pub struct InFlight<'s> {
+    shared: &'s Shared,
+}
+
+impl Shared {
+    /// Takes a place among the calls in flight; refused where there is none.
+    pub fn enter(&self) -> Result<InFlight<'_>, Refusal> {
+        let before = self.in_flight.fetch_add(1, Ordering::AcqRel);
+        let place = InFlight { shared: self };
+        if before >= self.limits.in_flight_max {
+            let words = format!("{} calls are in flight already", self.limits.in_flight_max);
+            return Err(Refusal::new(Kind::Overloaded, words));
+        }
+        Ok(place)
+    }
+
+    /// Answers a call.
+    pub async fn dispatch(&self, call: Call<'_>) -> Result<Reply, Refusal> {
+        let started = Instant::now();
+        let snapshot = self.snapshot.load_full();
+        let resolved = match resolve::resolve(&snapshot, &call.target, call.chosen, call.headers) {
+            Ok(resolved) => resolved,
+            Err(refusal) => {
+                self.metrics.series.unresolved().count(Outcome::Refused(refusal.kind), started.elapsed());
+                return Err(refusal);
+            }
+        };
+        let servable = resolved.servable;
+        let bounds = Bounds { rows_max: self.limits.rows_max, strict: resolved.strict };
+        let answer = self.answer(&servable, &call, bounds).await;
+        let outcome = match &answer {
+            Ok(answer) => Outcome::Answered { rows: answer.rows, ignored: answer.ignored.values() },
+            Err(refusal) => Outcome::Refused(refusal.kind),
+        };
+        servable.series.count(outcome, started.elapsed());
+        Ok(Reply { answer: answer?, servable, fallback: resolved.fallback })
+    }
+
+    /// Small calls are answered here, large ones on a compute thread.
+    async fn answer(&self, servable: &Arc<Servable>, call: &Call<'_>, bounds: Bounds) -> Result<Answer, Refusal> {
+        if Instant::now() >= call.deadline {
+            return Err(Refusal::new(Kind::DeadlineExceeded, "the deadline passed before it was scored"));
+        }
+        if call.body.len() <= INLINE_BYTES {
+            let inline = with_desk(|desk| {
+                let asked = desk.read(servable, call.protocol, &call.body, bounds)?;
+                let cost = cost(servable, desk.rows());
+                if cost > INLINE {
+                    return Ok(Err(cost));
+                }
+                desk.answer(servable, asked).map(Ok)
+            });
+            match inline? {
+                Ok(answer) => return Ok(answer),
+                Err(cost) => return self.elsewhere(servable, call, bounds, cost).await,
+            }
+        }
+        // Not read yet: a value takes about so many bytes.
+        let row_bytes = 8 * servable.schema.features.len().max(1);
+        let rows = (call.body.len() / row_bytes).min(bounds.rows_max);
+        self.elsewhere(servable, call, bounds, cost(servable, rows)).await
+    }
+
+    async fn elsewhere(
+        &self,
+        servable: &Arc<Servable>,
+        call: &Call<'_>,
+        bounds: Bounds,
+        scoring: Duration,
+    ) -> Result<Answer, Refusal> {
+        let reading = Duration::from_nanos((call.body.len() as f64 * NS_PER_BYTE) as u64);
+        let (servable, body, protocol) = (Arc::clone(servable), call.body.clone(), call.protocol);
+        self.compute
+            .run(reading + scoring, call.deadline, move |desk| {
+                let asked = desk.read(&servable, protocol, &body, bounds)?;
+                desk.answer(&servable, asked)
+            })
+            .await
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.shared.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn cost(servable: &Servable, rows: usize) -> Duration {
+    Duration::from_nanos((servable.cost_ns_per_row() * rows as f64) as u64)
+}

@@ -1,0 +1,79 @@
+//! Bodies, bounded in size, in time and all together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use headgate_contract::Kind;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use tokio::time::Instant;
+
+use super::App;
+use crate::refusal::Refusal;
+
+/// What is held of the bound on all bodies.
+#[derive(Debug)]
+pub(super) struct Held {
+    all: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+/// Reads a body whole, by `until`. What it takes counts against the bound on all bodies until the hold is dropped.
+pub(super) async fn read(app: &App, body: Incoming, until: Instant) -> Result<(Bytes, Held), Refusal> {
+    let most = app.shared.limits.body_bytes_max;
+    let mut held = Held { all: Arc::clone(&app.bodies_bytes), bytes: 0 };
+    let announced = body.size_hint().exact();
+    if announced.is_some_and(|size| size > most) {
+        return Err(too_large(most));
+    }
+    match tokio::time::timeout_at(until, collect(app, body, most, &mut held)).await {
+        Ok(read) => Ok((read?, held)),
+        Err(_) => Err(Refusal::new(Kind::DeadlineExceeded, "the body did not arrive in time")),
+    }
+}
+
+async fn collect(app: &App, mut body: Incoming, most: u64, held: &mut Held) -> Result<Bytes, Refusal> {
+    let mut first = Bytes::new();
+    let mut rest: Option<BytesMut> = None;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| Refusal::invalid(format!("the body can't be read: {e}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if held.bytes + data.len() as u64 > most {
+            return Err(too_large(most));
+        }
+        held.take(data.len() as u64, app.shared.limits.bodies_bytes_max)?;
+        match &mut rest {
+            Some(rest) => rest.extend_from_slice(&data),
+            None if first.is_empty() => first = data,
+            None => {
+                let mut whole = BytesMut::from(first.as_ref());
+                whole.extend_from_slice(&data);
+                rest = Some(whole);
+            }
+        }
+    }
+    Ok(rest.map_or(first, BytesMut::freeze))
+}
+
+fn too_large(most: u64) -> Refusal {
+    Refusal::new(Kind::TooLarge, format!("the body is larger than {most} bytes"))
+}
+
+impl Held {
+    fn take(&mut self, bytes: u64, most: u64) -> Result<(), Refusal> {
+        self.bytes += bytes;
+        let all = self.all.fetch_add(bytes, Ordering::AcqRel) + bytes;
+        if all > most {
+            let words = format!("bodies of {most} bytes together are being answered already");
+            return Err(Refusal::new(Kind::Overloaded, words));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,72 @@
+//! What gateways and operators ask: the state, by long poll; the nudge; the metrics.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Query, State};
+use axum::response::IntoResponse;
+use headgate_contract::fleet::{Nudge, StateQuery, WAIT_MS_MAX};
+use headgate_contract::header;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Response, StatusCode};
+
+use super::{App, reply};
+
+/// `GET /fleet/v1/state`
+pub(super) async fn state(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    Query(query): Query<StateQuery>,
+) -> Response<Body> {
+    if let Some(generation) = query.generation {
+        app.watcher.heard_of(query.store.as_deref(), generation);
+    }
+    let board = Arc::clone(&app.shared.board);
+    let poller = match headers.get(header::GATEWAY).and_then(|name| name.to_str().ok()) {
+        Some(name) => name.chars().take(128).collect(),
+        None => peer.ip().to_string(),
+    };
+    let wait = Duration::from_millis(query.wait.min(WAIT_MS_MAX));
+    let known = tokio::select! {
+        known = board.wait(&poller, query.since.as_deref(), wait) => known,
+        // About to close: what is known now is the answer.
+        () = app.stopping.cancelled() => None,
+    };
+    let in_flight = app.shared.in_flight.load(Ordering::Relaxed) as u64;
+    let report = move || reply::json(StatusCode::OK, &board.report(known, in_flight));
+    match known {
+        Some(_) => report(),
+        // Everything: with many models that takes a while.
+        None => blocking(report).await,
+    }
+}
+
+/// `POST /fleet/v1/nudge`
+pub(super) async fn nudge(State(app): State<App>, Json(nudge): Json<Nudge>) -> StatusCode {
+    app.watcher.heard_of(Some(&nudge.store_id), nudge.generation);
+    StatusCode::ACCEPTED
+}
+
+/// `GET /metrics`
+pub(super) async fn metrics(State(app): State<App>) -> Response<Body> {
+    let render = move || {
+        let metrics = &app.shared.metrics;
+        metrics.in_flight.set(app.shared.in_flight.load(Ordering::Relaxed) as f64);
+        metrics.compute_waiting.set(app.shared.compute.waiting() as f64);
+        metrics.model_bytes.set(app.memory_used.load(Ordering::Relaxed) as f64);
+        let page = metrics.render();
+        ([(CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response()
+    };
+    blocking(render).await
+}
+
+/// Work that may take longer than a request's thread has.
+pub(super) async fn blocking(work: impl FnOnce() -> Response<Body> + Send + 'static) -> Response<Body> {
+    let failed = |_| StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(failed)
+}

@@ -1,0 +1,142 @@
+//! The hot path: a prediction over HTTP.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use headgate_contract::route::{self, Protocol, Route, Target};
+use headgate_contract::{Digest, Kind, header};
+use http::header::{CONNECTION, CONTENT_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http_body_util::Either;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+use tower::ServiceExt;
+
+use super::reply::{self, REQUEST_ID, ReplyBody};
+use super::{App, body};
+use crate::dispatch::{Call, Chosen, Reply};
+use crate::metrics::Outcome;
+use crate::refusal::{Refusal, shorten};
+
+/// Answers a request: predictions here, the rest in `router`.
+pub(super) async fn answer(
+    app: &App,
+    router: Router,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Response<ReplyBody> {
+    let started = Instant::now();
+    let id = reply::request_id(request.headers());
+    let is_post = request.method() == Method::POST;
+    let path = request.uri().path();
+    let mut response = match is_post && (path.starts_with("/v2/models/") || path.starts_with("/v1/models/")) {
+        true => prediction(app, peer, request, started, &id).await,
+        false => elsewhere(router, peer, request).await,
+    };
+    response.headers_mut().insert(REQUEST_ID, id);
+    if app.shared.board.is_draining() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+async fn elsewhere(router: Router, peer: SocketAddr, mut request: Request<Incoming>) -> Response<ReplyBody> {
+    request.extensions_mut().insert(ConnectInfo(peer));
+    match router.oneshot(request).await {
+        Ok(response) => response.map(Either::Right),
+    }
+}
+
+async fn prediction(
+    app: &App,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+    started: Instant,
+    id: &HeaderValue,
+) -> Response<ReplyBody> {
+    let path = request.uri().path().to_owned();
+    let shared = &app.shared;
+    let (response, outcome) = match predict(app, request, started).await {
+        Ok(reply) => {
+            let (version, rows) = (reply.servable.schema.version, reply.answer.rows);
+            let load = shared.in_flight.load(std::sync::atomic::Ordering::Relaxed);
+            (reply::prediction(reply, load), Ok((version, rows)))
+        }
+        Err(refusal) => (reply::refusal(&refusal), Err(refusal)),
+    };
+    let taken_us = started.elapsed().as_micros() as u64;
+    match outcome {
+        Ok((version, rows)) => {
+            tracing::debug!(target: "headgate_backend::access", %path, %peer, ?id, %version, rows, taken_us, "answered");
+        }
+        Err(refusal) => {
+            let (kind, words) = (refusal.kind.as_str(), refusal.message);
+            tracing::debug!(target: "headgate_backend::access", %path, %peer, ?id, kind, words, taken_us, "refused");
+        }
+    }
+    response
+}
+
+async fn predict(app: &App, request: Request<Incoming>, started: Instant) -> Result<Reply, Refusal> {
+    let shared = &app.shared;
+    let (parts, incoming) = request.into_parts();
+    let early = |refusal: Refusal| {
+        shared.metrics.series.unresolved().count(Outcome::Refused(refusal.kind), started.elapsed());
+        refusal
+    };
+    let (protocol, target) = target(&parts.method, parts.uri.path()).map_err(early)?;
+    let (deadline, chosen) = read_headers(app, &parts.headers, started).map_err(early)?;
+    let _place = shared.enter().map_err(early)?;
+    let until = deadline.min(started + shared.limits.body_timeout);
+    let (body, _held) = body::read(app, incoming, until).await.map_err(early)?;
+    shared.dispatch(Call { protocol, target, chosen, deadline, headers: &parts.headers, body }).await
+}
+
+fn target(method: &Method, path: &str) -> Result<(Protocol, Target), Refusal> {
+    match route::parse(method.as_str(), path) {
+        Ok(Route::Predict(protocol, target)) => Ok((protocol, target)),
+        Ok(_) => Err(Refusal::new(Kind::MethodNotAllowed, format!("'{}' takes GET, not {method}", shorten(path, 120)))),
+        Err(error) => Err(Refusal::new(error.kind, error.message)),
+    }
+}
+
+fn read_headers(app: &App, headers: &HeaderMap, started: Instant) -> Result<(Instant, Option<Chosen>), Refusal> {
+    let limits = &app.shared.limits;
+    let timeout = match headers.get(header::TIMEOUT_MS) {
+        None => limits.timeout,
+        Some(value) => {
+            let given = value.to_str().ok().and_then(|v| v.parse::<u64>().ok()).filter(|ms| *ms > 0);
+            let given = given.ok_or_else(|| {
+                Refusal::invalid(format!("header {}: a whole number of milliseconds expected", header::TIMEOUT_MS))
+            })?;
+            Duration::from_millis(given).min(limits.timeout_max)
+        }
+    };
+    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        return Err(Refusal::new(
+            Kind::UnsupportedMedia,
+            "content-encoding: bodies are read as they are, not compressed",
+        ));
+    }
+    if headers.contains_key("inference-header-content-length") {
+        return Err(Refusal::new(Kind::UnsupportedMedia, "binary tensors are not read here: JSON expected"));
+    }
+    Ok((started + timeout, chosen(headers)?))
+}
+
+fn chosen(headers: &HeaderMap) -> Result<Option<Chosen>, Refusal> {
+    let Some(version) = headers.get(header::CHOSEN_VERSION) else { return Ok(None) };
+    let version = version.to_str().ok().and_then(|v| v.parse().ok());
+    let version =
+        version.ok_or_else(|| Refusal::invalid(format!("header {}: a version expected", header::CHOSEN_VERSION)))?;
+    let digest =
+        match headers.get(header::CHOSEN_DIGEST) {
+            None => None,
+            Some(digest) => Some(digest.to_str().ok().and_then(|d| d.parse::<Digest>().ok()).ok_or_else(|| {
+                Refusal::invalid(format!("header {}: a sha256 digest expected", header::CHOSEN_DIGEST))
+            })?),
+        };
+    Ok(Some(Chosen { version, digest }))
+}

@@ -1,0 +1,80 @@
+//! Replies, good and bad.
+
+use axum::body::Body;
+use bytes::Bytes;
+use headgate_contract::error::ErrorBody;
+use headgate_contract::{Kind, header};
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http_body_util::{Either, Full};
+
+use crate::dispatch::Reply;
+use crate::refusal::Refusal;
+
+/// A reply's body: whole bytes on the hot path, whatever axum makes elsewhere.
+pub(super) type ReplyBody = Either<Full<Bytes>, Body>;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const VERSION: HeaderName = HeaderName::from_static(header::VERSION);
+const DIGEST: HeaderName = HeaderName::from_static(header::DIGEST);
+const ROWS: HeaderName = HeaderName::from_static(header::ROWS);
+const LOAD: HeaderName = HeaderName::from_static(header::LOAD);
+const MODEL: HeaderName = HeaderName::from_static(header::MODEL);
+const IGNORED: HeaderName = HeaderName::from_static(header::IGNORED);
+const ERROR: HeaderName = HeaderName::from_static(header::ERROR);
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static(header::REQUEST_ID);
+
+/// A prediction. `load` is the number of calls in flight.
+pub(super) fn prediction(reply: Reply, load: usize) -> Response<ReplyBody> {
+    let Reply { servable, answer, fallback } = reply;
+    let mut response = Response::new(Either::Left(Full::new(Bytes::from(answer.body))));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, JSON);
+    headers.insert(VERSION, servable.version_header.clone());
+    headers.insert(DIGEST, servable.digest_header.clone());
+    headers.insert(ROWS, HeaderValue::from(answer.rows));
+    headers.insert(LOAD, HeaderValue::from(load));
+    if let Some(value) = fallback.and_then(|model| HeaderValue::from_str(model.as_str()).ok()) {
+        headers.insert(MODEL, value);
+    }
+    if !answer.ignored.is_empty()
+        && let Ok(value) = HeaderValue::from_str(&answer.ignored.to_string())
+    {
+        headers.insert(IGNORED, value);
+    }
+    response
+}
+
+/// An error.
+pub(super) fn refusal(refusal: &Refusal) -> Response<ReplyBody> {
+    let body = serde_json::to_vec(&ErrorBody { error: refusal.message.clone() }).unwrap_or_default();
+    let mut response = Response::new(Either::Left(Full::new(Bytes::from(body))));
+    *response.status_mut() = StatusCode::from_u16(refusal.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, JSON);
+    headers.insert(ERROR, HeaderValue::from_static(refusal.kind.as_str()));
+    if matches!(refusal.kind, Kind::Overloaded | Kind::Unavailable | Kind::Loading) {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if refusal.kind == Kind::TooLarge {
+        // What is left of the body is not worth reading.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// A JSON document.
+pub(super) fn json(status: StatusCode, document: &impl serde::Serialize) -> Response<Body> {
+    let mut response = Response::new(Body::from(serde_json::to_vec(document).unwrap_or_default()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+/// The caller's request id, or a new one. One that is long or no visible ASCII is replaced.
+pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let given = headers.get(REQUEST_ID).filter(|id| id.len() <= 128 && id.to_str().is_ok_and(|id| !id.is_empty()));
+    given.cloned().unwrap_or_else(|| {
+        HeaderValue::from_str(&format!("{:032x}", rand::random::<u128>())).unwrap_or(HeaderValue::from_static("0"))
+    })
+}

@@ -1,0 +1,86 @@
+//! A load: everything between Absent and Ready, off the request threads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use headgate_contract::ModelName;
+use headgate_registry::Store;
+
+use super::Stage;
+use super::plan::Wanted;
+use super::stage::{self, Failure, Memory};
+use crate::cache::Cache;
+use crate::metrics::Metrics;
+use crate::prove;
+use crate::schema::Schema;
+use crate::servable::{Servable, misfit};
+
+/// What loads need.
+#[derive(Clone, Debug)]
+pub struct Workshop {
+    /// The bucket.
+    pub store: Store,
+    /// The local cache.
+    pub cache: Cache,
+    /// Where calls will be counted.
+    pub metrics: Arc<Metrics>,
+    /// Memory of all loaded models, in bytes.
+    pub memory_used: Arc<AtomicU64>,
+    /// How much of it there may be.
+    pub memory_bytes_max: u64,
+}
+
+impl Workshop {
+    /// Makes a version ready; `reached` is told each stage.
+    pub async fn prepare(
+        &self,
+        model: &ModelName,
+        wanted: Wanted,
+        reached: impl Fn(Stage) + Send,
+    ) -> Result<Arc<Servable>, Failure> {
+        let Wanted { version, digest, .. } = wanted;
+        let manifest = stage::fetch_manifest(&self.store, &self.cache, model, version, digest).await?;
+        let pins = self.cache.pin(manifest.files.iter().map(|f| f.sha256).collect());
+        self.check_room(&manifest)?;
+        stage::fetch_files(&self.store, &self.cache, &manifest).await?;
+        reached(Stage::Verifying);
+        let files = stage::verify_files(&self.store, &self.cache, &manifest).await?;
+        reached(Stage::Loading);
+        let workshop = self.clone();
+        let built = stage::off_thread(move || -> Result<Servable, Failure> {
+            let left = workshop.memory_bytes_max.saturating_sub(workshop.memory_used.load(Ordering::Acquire));
+            let engine = stage::load_engine(&manifest, files, left)?;
+            let memory = Memory::take(&workshop.memory_used, engine.memory_bytes() as u64, workshop.memory_bytes_max)
+                .ok_or_else(|| {
+                Failure::passing(format!("{} bytes of memory are not left for it", engine.memory_bytes()))
+            })?;
+            let schema = Schema::new(manifest.model.clone(), manifest.version, digest, &manifest.signature)
+                .map_err(Failure::own)?;
+            match misfit(engine.as_ref(), &schema) {
+                Some(why) => Err(Failure::own(why)),
+                None => {
+                    let series = workshop.metrics.series.series(&manifest.model, manifest.version);
+                    Ok(Servable::new(schema, manifest, series, engine, (memory, pins)))
+                }
+            }
+        });
+        let servable = built.await??;
+        reached(Stage::Proving);
+        if servable.manifest.golden.is_none() {
+            tracing::warn!(%model, %version, "it has no golden rows: served without a proof");
+        }
+        stage::off_thread(move || prove::prove(&servable).map(|()| Arc::new(servable)).map_err(Failure::own)).await?
+    }
+
+    /// Refuses what can't fit before it is fetched: a model in memory is about as large as its file, or larger.
+    fn check_room(&self, manifest: &headgate_contract::Manifest) -> Result<(), Failure> {
+        let size = manifest.files.iter().fold(0u64, |sum, f| sum.saturating_add(f.size));
+        if size > self.memory_bytes_max {
+            return Err(Failure::own(format!(
+                "its files have {size} bytes, the memory for all models is {}",
+                self.memory_bytes_max
+            )));
+        }
+        Ok(())
+    }
+}

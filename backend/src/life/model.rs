@@ -1,0 +1,231 @@
+//! One model: its release, and its versions' lives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headgate_contract::fleet::{ModelReport, VersionReport, VersionState};
+use headgate_contract::release::{self, Release};
+use headgate_contract::{Digest, ModelName, Version};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::plan::{Fares, Plan, Wanted, plan};
+use super::{Event, Life, State};
+use crate::servable::Servable;
+use crate::snapshot::{Known, Model};
+
+/// A model as the keeper knows it.
+#[derive(Debug)]
+pub struct Kept {
+    /// Its name.
+    pub name: ModelName,
+    /// Its release; an empty one once the catalog has none.
+    pub release: Arc<Release>,
+    /// Its versions.
+    pub versions: Vec<Tracked>,
+    /// Whether the newest list has been ready or failed once: before, nothing is served, so that a starting backend
+    /// does not answer from yesterday.
+    pub started: bool,
+    /// Whether waiting for it is over: it can answer, or never will.
+    pub settled: bool,
+    /// The states that its versions were last counted in.
+    pub counted: Vec<VersionState>,
+}
+
+/// A version as the keeper knows it.
+#[derive(Debug)]
+pub struct Tracked {
+    /// The model.
+    pub model: ModelName,
+    /// The version.
+    pub version: Version,
+    /// Its manifest's digest.
+    pub digest: Digest,
+    /// Its life.
+    pub life: Life,
+    /// What answers, while it is Ready or Retiring.
+    pub servable: Option<Arc<Servable>>,
+    /// Its place among the loads that wait for their turn.
+    pub queued: Option<(u8, u64)>,
+    /// The load that is under way.
+    pub job: Option<Job>,
+    /// The change by which gateways were told that it retires.
+    pub told: Option<u64>,
+}
+
+/// A load that is under way.
+#[derive(Debug)]
+pub struct Job {
+    /// Which: a load that was given up may still report.
+    pub id: u64,
+    /// Gives it up.
+    pub cancel: CancellationToken,
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+impl Kept {
+    /// A model that was not here before.
+    pub fn new(name: ModelName, release: Arc<Release>) -> Self {
+        Self { name, release, versions: Vec::new(), started: false, settled: false, counted: Vec::new() }
+    }
+
+    /// Brings the versions in line with the release: adds what is wanted, gives up what is not, lets go what may. Returns
+    /// what waits for its turn.
+    pub fn replan(&mut self, now: Instant, retire: Duration) -> Vec<Wanted> {
+        let Plan { wanted, settled, newest_ready, hopeless } = plan(&self.release, |digest| self.fares(digest));
+        self.started |= settled;
+        let gone = self.release.lists().is_empty();
+        let release = Arc::clone(&self.release);
+        self.versions.retain_mut(|tracked| {
+            let is_wanted = wanted.iter().any(|w| w.digest == tracked.digest);
+            match tracked.life.state() {
+                State::Absent | State::Working(_) => is_wanted,
+                // Remembered as long as the release names it, or it would be tried again and again.
+                State::Failed { .. } => is_wanted || release.digest_of(tracked.version) == Some(tracked.digest),
+                State::Ready if !is_wanted && (newest_ready || gone) => tracked.take(Event::Leave, now, retire),
+                State::Retiring { .. } if is_wanted => {
+                    tracked.told = None;
+                    tracked.take(Event::Return, now, retire)
+                }
+                State::Ready | State::Retiring { .. } => true,
+            }
+        });
+        for wanted in &wanted {
+            if !self.versions.iter().any(|t| t.digest == wanted.digest) {
+                self.versions.push(Tracked::new(self.name.clone(), wanted.version, wanted.digest));
+            }
+        }
+        self.settled |= hopeless || !self.serving().is_empty();
+        let waiting = |w: &Wanted| self.tracked(&w.digest).is_some_and(|t| *t.life.state() == State::Absent);
+        wanted.iter().filter(|w| waiting(w)).copied().collect()
+    }
+
+    /// The version with this digest.
+    pub fn tracked(&self, digest: &Digest) -> Option<&Tracked> {
+        self.versions.iter().find(|t| t.digest == *digest)
+    }
+
+    /// The version with this digest.
+    pub fn tracked_mut(&mut self, digest: &Digest) -> Option<&mut Tracked> {
+        self.versions.iter_mut().find(|t| t.digest == *digest)
+    }
+
+    /// Lets time pass, and lets those go whose retirement is over. True where something changed.
+    pub fn tick(&mut self, now: Instant, all_know: impl Fn(u64) -> bool) -> bool {
+        let mut changed = false;
+        self.versions.retain_mut(|tracked| {
+            changed |= tracked.life.tick(now);
+            let over = match tracked.life.state() {
+                State::Retiring { until } => *until <= now || tracked.told.is_some_and(&all_know),
+                _ => false,
+            };
+            changed |= over;
+            if over {
+                tracing::info!(model = %self.name, version = %tracked.version, state = "gone", "version");
+            }
+            !over
+        });
+        changed
+    }
+
+    /// Whether any version retires.
+    pub fn retires(&self) -> bool {
+        self.versions.iter().any(|t| matches!(t.life.state(), State::Retiring { .. }))
+    }
+
+    /// When time next changes something here.
+    pub fn wakes_at(&self) -> Option<Instant> {
+        self.versions.iter().filter_map(|t| t.life.wakes_at()).min()
+    }
+
+    /// Whether nothing is left of it.
+    pub fn is_gone(&self) -> bool {
+        self.versions.is_empty() && self.release.lists().is_empty()
+    }
+
+    /// As calls see it.
+    pub fn model(&self) -> Model {
+        Model {
+            name: self.name.clone(),
+            release: Arc::clone(&self.release),
+            serving: self.serving(),
+            held: self.versions.iter().filter_map(|t| t.servable.clone()).collect(),
+            states: self.versions.iter().map(Tracked::known).collect(),
+        }
+    }
+
+    /// As gateways see it.
+    pub fn report(&self) -> ModelReport {
+        let mut release = Release::clone(&self.release);
+        // What picking does not need stays in the bucket.
+        for entry in &mut release.history {
+            entry.who.clear();
+            entry.why.clear();
+        }
+        ModelReport { model: self.name.clone(), release, versions: self.versions.iter().map(Tracked::report).collect() }
+    }
+
+    fn serving(&self) -> Vec<release::Serve> {
+        if !self.started {
+            return Vec::new();
+        }
+        let usable = |digest: &Digest| self.tracked(digest).is_some_and(|t| *t.life.state() == State::Ready);
+        let picked = release::pick(&self.release, |serve| if usable(&serve.digest) { 1.0 } else { 0.0 });
+        picked.map_or_else(Vec::new, |p| p.serve.to_vec())
+    }
+
+    fn fares(&self, digest: &Digest) -> Fares {
+        self.tracked(digest).map_or(Fares::Unsettled, |t| t.life.fares())
+    }
+}
+
+impl Tracked {
+    fn new(model: ModelName, version: Version, digest: Digest) -> Self {
+        Self { model, version, digest, life: Life::default(), servable: None, queued: None, job: None, told: None }
+    }
+
+    /// Takes an event, and says so in one line; one that can't be is a fault of ours, and changes nothing. Always true.
+    pub fn take(&mut self, event: Event, now: Instant, retire: Duration) -> bool {
+        let taken = self.life.take(event, now, retire, rand::random());
+        let (state, reason) = self.life.reported();
+        let (model, version, state) = (&self.model, self.version, state_name(state));
+        match taken {
+            Err(error) => tracing::error!(%model, %version, %error, "version: out of order"),
+            Ok(()) if reason.is_empty() => tracing::info!(%model, %version, state, "version"),
+            Ok(()) => tracing::warn!(%model, %version, state, reason, "version"),
+        }
+        true
+    }
+
+    fn known(&self) -> Known {
+        let (state, reason) = self.life.reported();
+        let retried = matches!(self.life.state(), State::Failed { retry_at: Some(_), .. });
+        Known { version: self.version, digest: self.digest, state, reason: reason.to_owned(), retried }
+    }
+
+    fn report(&self) -> VersionReport {
+        let Known { version, digest, state, reason, .. } = self.known();
+        let memory_bytes = self.servable.as_ref().map_or(0, |s| s.memory_bytes());
+        VersionReport { version, digest, state, reason, memory_bytes }
+    }
+}
+
+/// A state in log lines and metrics.
+pub fn state_name(state: VersionState) -> &'static str {
+    match state {
+        VersionState::Absent => "absent",
+        VersionState::Fetching => "fetching",
+        VersionState::Verifying => "verifying",
+        VersionState::Loading => "loading",
+        VersionState::Proving => "proving",
+        VersionState::Ready => "ready",
+        VersionState::Retiring => "retiring",
+        VersionState::Failed => "failed",
+        VersionState::Unknown => "unknown",
+    }
+}

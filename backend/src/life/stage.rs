@@ -1,0 +1,263 @@
+//! The stages of a load, each with whose fault its failure is.
+
+use std::sync::Arc;
+
+use headgate_contract::{Digest, Manifest, ModelName, Version, layout, manifest};
+use headgate_engine::{Engine, Format, Limits};
+use headgate_registry::{Store, StoreError};
+use tokio::sync::oneshot;
+
+use super::Cause;
+use crate::cache::{Cache, CacheError, Kind};
+
+/// The largest `_SUCCESS`, in bytes.
+const SUCCESS_BYTES_MAX: u64 = 1024;
+
+/// Why a load did not end Ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Whose fault it is.
+    pub cause: Cause,
+    /// Why, in words.
+    pub reason: String,
+}
+
+impl Failure {
+    /// The version's own fault.
+    pub fn own(reason: impl ToString) -> Self {
+        Self { cause: Cause::Own, reason: reason.to_string() }
+    }
+
+    /// A cause that can pass.
+    pub fn passing(reason: impl ToString) -> Self {
+        Self { cause: Cause::Passing, reason: reason.to_string() }
+    }
+}
+
+impl From<CacheError> for Failure {
+    fn from(error: CacheError) -> Self {
+        Self::passing(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            // What is not there, or not what it must be, is so for every reader and for good.
+            StoreError::NotFound { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::TooLarge { .. }
+            | StoreError::Key { .. } => Self::own(error),
+            _ => Self::passing(error),
+        }
+    }
+}
+
+/// Runs work that blocks or computes on a thread of its own, with a lower priority than those that serve.
+pub async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    let (send, receive) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("headgate-load".to_owned())
+        .spawn(move || {
+            // On Linux this is the thread's own priority; where it is refused the load goes on at full speed.
+            let _ = rustix::process::nice(10);
+            let _ = send.send(work());
+        })
+        .map_err(|e| Failure::passing(format!("no thread to load on: {e}")))?;
+    // The sender is lost when the work panics: a bug of ours, which must not take the server with it.
+    receive.await.map_err(|_| Failure::own("loading it panicked"))
+}
+
+/// The manifest of a version: from the cache, else from the store, checked against `_SUCCESS` and against the digest
+/// that the release names.
+pub async fn fetch_manifest(
+    store: &Store,
+    cache: &Cache,
+    model: &ModelName,
+    version: Version,
+    digest: Digest,
+) -> Result<Manifest, Failure> {
+    let from = cache.clone();
+    let kept = off_thread(move || from.read(Kind::Manifest, &digest)).await?;
+    let bytes = match kept {
+        Ok(Some(bytes)) => bytes,
+        // A cache that can't be read is told where it can't be written.
+        Ok(None) | Err(_) => {
+            let bytes = fetch_whole(store, model, version, digest).await?;
+            let (to, copy) = (cache.clone(), bytes.clone());
+            off_thread(move || to.write(Kind::Manifest, &digest, &copy)).await??;
+            bytes
+        }
+    };
+    let read = off_thread(move || Manifest::read(&bytes)).await?.map_err(|e| Failure::own(format!("manifest: {e}")))?;
+    if read.model != *model || read.version != version {
+        return Err(Failure::own(format!("manifest is of model '{}' version {}", read.model, read.version)));
+    }
+    match &read.abandoned {
+        Some(why) => Err(Failure::own(format!("it was abandoned: {why}"))),
+        None => Ok(read),
+    }
+}
+
+async fn fetch_whole(store: &Store, model: &ModelName, version: Version, digest: Digest) -> Result<Vec<u8>, Failure> {
+    let key = layout::success(model, version);
+    let success = match store.get(&key, SUCCESS_BYTES_MAX).await {
+        Ok(object) => object.bytes,
+        Err(e) if e.is_not_found() => return Err(Failure::own(format!("it has no _SUCCESS: {e}"))),
+        Err(e) => return Err(e.into()),
+    };
+    let named = std::str::from_utf8(&success).unwrap_or_default().trim().parse::<Digest>();
+    let named = named.map_err(|e| Failure::own(format!("_SUCCESS: {e}")))?;
+    if named != digest {
+        return Err(Failure::own(format!("_SUCCESS names manifest {named}, the release {digest}")));
+    }
+    let manifest = store.get(&layout::manifest(model, version), manifest::BYTES_MAX).await?.bytes;
+    let came = Digest::of(&manifest);
+    if came != digest {
+        return Err(Failure::own(format!("manifest has digest {came}, its _SUCCESS says {digest}")));
+    }
+    Ok(manifest.to_vec())
+}
+
+/// Brings the files that are not in the cache. A file whose digest is wrong is read once more before its version is
+/// blamed for it.
+pub async fn fetch_files(store: &Store, cache: &Cache, manifest: &Manifest) -> Result<(), Failure> {
+    for file in &manifest.files {
+        let (has, sha256) = (cache.clone(), file.sha256);
+        if !off_thread(move || has.has(Kind::Blob, &sha256)).await? {
+            fetch_file(store, cache, manifest, file).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn fetch_file(
+    store: &Store,
+    cache: &Cache,
+    manifest: &Manifest,
+    file: &manifest::FileEntry,
+) -> Result<(), Failure> {
+    let key = layout::file(&manifest.model, manifest.version, &file.sha256, &file.name);
+    let mut came = file.sha256;
+    for _ in 0..2 {
+        let from = cache.clone();
+        let temporary = off_thread(move || from.temporary()).await??;
+        let fetched = store.fetch_to(&key, &temporary, file.size, &|_| {}).await;
+        let (to, sha256, size) = (cache.clone(), file.sha256, file.size);
+        let checked = off_thread(move || -> Result<Option<Digest>, Failure> {
+            if let Err(e) = fetched {
+                let _ = std::fs::remove_file(&temporary);
+                return Err(e.into());
+            }
+            let bytes = std::fs::read(&temporary).map_err(Failure::passing)?;
+            let came = Digest::of(&bytes);
+            if came == sha256 {
+                to.adopt(Kind::Blob, &sha256, &temporary, size)?;
+                return Ok(None);
+            }
+            let _ = std::fs::remove_file(&temporary);
+            Ok(Some(came))
+        });
+        match checked.await?? {
+            None => return Ok(()),
+            Some(digest) => came = digest,
+        }
+    }
+    Err(Failure::own(format!("file '{}' has digest {came}, its manifest says {}", file.name, file.sha256)))
+}
+
+/// Reads the files from the cache, each checked against its digest; one that changed on disk is fetched again.
+pub async fn verify_files(store: &Store, cache: &Cache, manifest: &Manifest) -> Result<Vec<Vec<u8>>, Failure> {
+    let mut contents = Vec::with_capacity(manifest.files.len());
+    for file in &manifest.files {
+        let read = || {
+            let (from, sha256) = (cache.clone(), file.sha256);
+            off_thread(move || from.read(Kind::Blob, &sha256))
+        };
+        let bytes = match read().await?? {
+            Some(bytes) => bytes,
+            None => {
+                fetch_file(store, cache, manifest, file).await?;
+                let again = read().await??;
+                again
+                    .ok_or_else(|| Failure::passing(format!("file '{}' left the cache while it was read", file.name)))?
+            }
+        };
+        contents.push(bytes);
+    }
+    Ok(contents)
+}
+
+/// Builds the engine of a version from its one model file.
+pub fn load_engine(manifest: &Manifest, files: Vec<Vec<u8>>, memory_left: u64) -> Result<Box<dyn Engine>, Failure> {
+    let name = &manifest.engine.name;
+    if let Some(unknown) = manifest.engine.requires.iter().find(|r| !KNOWN.contains(&r.as_str())) {
+        return Err(Failure::own(format!("it requires '{unknown}', which this build does not have")));
+    }
+    let Ok([bytes]) = <[Vec<u8>; 1]>::try_from(files) else {
+        return Err(Failure::own(format!(
+            "engine '{name}' takes one file, the manifest lists {}",
+            manifest.files.len()
+        )));
+    };
+    let format = format(name, &bytes)?;
+    let budget = usize::try_from(memory_left).unwrap_or(usize::MAX);
+    let limits = Limits { max_memory_bytes: budget, ..Limits::default() };
+    headgate_engine::load(format, &bytes, &limits).map_err(|e| match e {
+        // Too large for what is free now; when something else has left it may fit.
+        headgate_engine::LoadError::TooLarge { limit, .. } if limit == budget => {
+            Failure::passing(format!("model file: {e}, the memory left"))
+        }
+        e => Failure::own(format!("model file: {e}")),
+    })
+}
+
+/// What this build has, as manifests require it.
+const KNOWN: [&str; 7] =
+    ["lightgbm", "xgboost", "linear", "lightgbm-text", "xgboost-json", "xgboost-ubj", "linear-json"];
+
+fn format(name: &str, bytes: &[u8]) -> Result<Format, Failure> {
+    if let Ok(format) = name.parse() {
+        return Ok(format);
+    }
+    let family: &[Format] = match name {
+        "lightgbm" => &[Format::LightgbmText],
+        "xgboost" => &[Format::XgboostJson, Format::XgboostUbj],
+        "linear" => &[Format::LinearJson],
+        _ => {
+            return Err(Failure::own(format!(
+                "engine '{name}' is not in this build: lightgbm, xgboost or linear expected"
+            )));
+        }
+    };
+    match headgate_engine::sniff(bytes) {
+        Some(format) if family.contains(&format) => Ok(format),
+        Some(format) => Err(Failure::own(format!("the model file is {format}, its manifest says '{name}'"))),
+        // Its loader says best what is wrong with it.
+        None => Ok(family[0]),
+    }
+}
+
+/// Memory of the budget, held as long as a version is.
+#[derive(Debug)]
+pub struct Memory {
+    used: Arc<std::sync::atomic::AtomicU64>,
+    bytes: u64,
+}
+
+impl Memory {
+    /// Takes from the budget; none where it does not suffice.
+    pub fn take(used: &Arc<std::sync::atomic::AtomicU64>, bytes: u64, budget: u64) -> Option<Self> {
+        use std::sync::atomic::Ordering::AcqRel;
+        let before = used.fetch_add(bytes, AcqRel);
+        // Given back by the drop where it is too much.
+        let memory = Self { used: Arc::clone(used), bytes };
+        (before.saturating_add(bytes) <= budget).then_some(memory)
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.used.fetch_sub(self.bytes, std::sync::atomic::Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,20 @@
+//! The model server as a program of its own; `headgate backend` is the same.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use headgate_backend::Cli;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+#[command(name = "headgate-backend", version, about = "Serves models from a bucket")]
+struct Program {
+    #[command(flatten)]
+    cli: Cli,
+}
+
+fn main() -> ExitCode {
+    headgate_backend::entry(Program::parse().cli)
+}

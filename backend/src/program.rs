@@ -1,0 +1,67 @@
+//! The backend as a program: telemetry, configuration, build, serve, drain.
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Cli, Config, Log};
+use crate::serve::{Error, io, run};
+
+/// Runs a backend until SIGTERM or SIGINT. Exit codes: 0 drained, 1 failed, 2 a configuration that is no good.
+pub fn entry(cli: Cli) -> ExitCode {
+    let config = match cli.read() {
+        Ok(config) => config,
+        Err(error) => return say(2, &error),
+    };
+    if cli.check {
+        println!("the configuration is good");
+        return ExitCode::SUCCESS;
+    }
+    if let Err(error) = telemetry(&config.log) {
+        return say(2, &error);
+    }
+    match serve(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => say(1, &error),
+    }
+}
+
+fn say(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("headgate backend: {error}");
+    ExitCode::from(code)
+}
+
+fn serve(config: Config) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|e| io("start the runtime", e))?.block_on(async {
+        let listen = config.listen;
+        let listener = TcpListener::bind(listen).await.map_err(|e| io(&format!("listen on {listen}"), e))?;
+        let shutdown = stop_signal().map_err(|e| io("listen for signals", e))?;
+        run(config, listener, shutdown).await
+    })
+}
+
+/// Ends at the first SIGTERM or SIGINT.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    })
+}
+
+/// Lines on standard error, as text or JSON. One who has set up logging already keeps it.
+fn telemetry(log: &Log) -> Result<(), String> {
+    let filter: EnvFilter = log.filter.parse().map_err(|e| format!("'log.filter' is '{}': {e}", log.filter))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let _ = match log.json {
+        true => builder.json().try_init(),
+        false => builder.try_init(),
+    };
+    Ok(())
+}
