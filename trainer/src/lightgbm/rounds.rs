@@ -62,9 +62,20 @@ pub fn train(
         drop(train);
         grow(library.booster(rows, valid, text)?, validated, parameters, on_round)
     });
-    let mut trained = result?;
+    let mut trained = result.map_err(|error| with_given(error, parameters))?;
     trained.warnings = warnings(&log);
     Ok(trained)
+}
+
+/// The library does not always name the parameter that it can't read.
+fn with_given(error: LightgbmError, parameters: &Parameters) -> LightgbmError {
+    let given: Vec<String> = parameters.given().iter().map(|(name, value)| format!("{name}={value}")).collect();
+    match error {
+        LightgbmError::Refused(words) if !given.is_empty() => {
+            LightgbmError::Refused(format!("{words} (given {})", given.join(" ")))
+        }
+        error => error,
+    }
 }
 
 fn grow(

@@ -164,8 +164,9 @@ pub fn plain_names(features: &[Feature]) -> Vec<String> {
     let mut names = Vec::with_capacity(features.len());
     for (at, feature) in features.iter().enumerate() {
         let mut name: String = feature.name.chars().map(plain).collect();
-        while !taken.insert(name.clone()) {
-            name = format!("{name}_{at}");
+        if !taken.insert(name.clone()) {
+            // What LightGBM calls a feature without a name.
+            name = format!("Column_{at}");
         }
         names.push(name);
     }
@@ -224,7 +225,7 @@ mod tests {
         let feature = |name: &str| Feature { column: 0, name: name.to_owned(), coding: Coding::Number };
         assert_eq!(
             plain_names(&[feature("a b"), feature("a:b"), feature("é"), feature("ok-1.x")]),
-            ["a_b", "a_b_1", "_", "ok-1.x"]
+            ["a_b", "Column_1", "_", "ok-1.x"]
         );
     }
 }

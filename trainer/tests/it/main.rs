@@ -1,4 +1,9 @@
-//! Training and publishing, end to end.
+//! Training and publishing, end to end, into a store in a folder.
 #![allow(clippy::unwrap_used)]
 
+mod bad;
+mod bank;
+mod elsewhere;
 mod parquet;
+mod rig;
+mod small;

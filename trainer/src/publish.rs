@@ -1,0 +1,183 @@
+//! `headgate publish`: a model file that was made elsewhere becomes a version.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use headgate_contract::manifest::{EngineSpec, Golden, Lineage};
+use headgate_contract::real::Real;
+use headgate_contract::{Digest, ModelName};
+use headgate_engine::{Batch, Engine, Limits, Outputs, Scratch, Want};
+use headgate_registry::store::Intent;
+use headgate_registry::{NewVersion, Progress};
+
+use crate::args::PublishArgs;
+use crate::error::PublishError;
+use crate::key;
+use crate::proof;
+use crate::release;
+use crate::report::{Event, ModelReport, ModelResult, OnEvent, PublishReport, PublishedModel};
+use crate::train::{Context, plain};
+
+mod derive;
+mod rows;
+
+pub use derive::Derived;
+
+/// Changed when the same file would make another version.
+const FORMAT: &str = "headgate.publish/1";
+
+/// Publishes `args.file`.
+pub async fn publish(args: PublishArgs, context: Context) -> Result<PublishReport, PublishError> {
+    if let Some(condition) = &args.condition {
+        release::check_condition(condition)?;
+    }
+    context.store.probe(Intent::Publish(&args.model)).await?;
+    let for_reading = args.clone();
+    let (mut new, notes) = tokio::task::spawn_blocking(move || read(&for_reading))
+        .await
+        .map_err(|error| PublishError::Internal(error.to_string()))??;
+    new.who = headgate_registry::whoami();
+    for text in &notes {
+        (context.on_event)(Event::Note { model: Some(args.model.clone()), text: text.clone() });
+    }
+    let (metrics, who) = (new.metrics.clone(), new.who.clone());
+    let mut progress = tell(args.model.clone(), context.on_event.clone());
+    let published = headgate_registry::publish(&context.store, new, &mut progress).await?;
+    let (model, version) = (args.model.clone(), published.version);
+    let published = PublishedModel { metrics, notes, ..published.into() };
+    let model = ModelReport { scope: model.scope_text(), model, result: ModelResult::Published(published) };
+    (context.on_event)(Event::Finished(Box::new(model.clone())));
+    let mut report = PublishReport { model, release: None, not_released: None };
+    if args.promote {
+        let new = vec![(args.model, version)];
+        match release::release(&context.store, new, args.condition.as_deref(), "headgate publish", &who).await {
+            Ok(release) => {
+                let (models, generation) = (release.models, release.generation);
+                (context.on_event)(Event::Promoted { models, generation });
+                report.release = Some(release);
+            }
+            Err(why) => report.not_released = Some(why),
+        }
+    }
+    Ok(report)
+}
+
+fn tell(model: ModelName, on_event: OnEvent) -> impl FnMut(Progress) + Send {
+    move |progress| {
+        if let Progress::Uploading { name, done, bytes } = progress {
+            on_event(Event::Uploading { model: model.clone(), file: name, done, bytes });
+        }
+    }
+}
+
+/// The version to be, and what the user should know. Blocks.
+fn read(args: &PublishArgs) -> Result<(NewVersion, Vec<String>), PublishError> {
+    let load = |path: &Path| {
+        std::fs::read(path).map_err(|source| PublishError::Read { path: path.display().to_string(), source })
+    };
+    let path = args.file.display().to_string();
+    let bytes = load(&args.file)?;
+    let no_model = |why: String| PublishError::Model { path: path.clone(), why };
+    let format = headgate_engine::sniff(&bytes).ok_or_else(|| {
+        no_model("it is neither LightGBM's text nor XGBoost's JSON or UBJSON nor a linear model's JSON".to_owned())
+    })?;
+    let engine = headgate_engine::load(format, &bytes, &Limits::default()).map_err(|e| no_model(e.to_string()))?;
+    let mut notes = Vec::new();
+    let derived = derive::derive(args, format, &bytes, engine.as_ref(), &mut notes)?;
+    let mut digests = vec![Digest::of(&bytes)];
+    let golden = match &args.golden {
+        None => {
+            notes.push("no golden rows: nothing proves that backends score as the training library does".to_owned());
+            None
+        }
+        Some(file) => {
+            let rows = load(file)?;
+            digests.push(Digest::of(&rows));
+            let broken = |why: String| PublishError::Golden { path: file.display().to_string(), why };
+            let mut golden = rows::read(&rows, &derived.signature, &mut notes).map_err(broken)?;
+            if golden.outputs.is_empty() {
+                notes.push("golden rows without outputs: the margins are proven, outputs follow from them".to_owned());
+                fill_outputs(engine.as_ref(), &derived, &mut golden)?;
+            } else if golden.margins.is_empty() {
+                notes.push(
+                    "golden rows without margins: the outputs are proven, within 2 units in the last place".to_owned(),
+                );
+            }
+            golden.check(&derived.signature).map_err(broken)?;
+            proof::prove(engine.as_ref(), &derived.signature, &golden)?;
+            Some(golden)
+        }
+    };
+    Ok((new_version(args, derived, golden, &digests)?, notes))
+}
+
+/// Outputs of rows whose margins are known, by the engine that the margins then prove.
+fn fill_outputs(engine: &dyn Engine, derived: &Derived, golden: &mut Golden) -> Result<(), PublishError> {
+    let batch: Batch = proof::batch(&derived.signature, golden)?;
+    let mut out = Outputs::default();
+    let want = Want { margins: false, outputs: true };
+    let scored = engine.score(&batch, &mut Scratch::default(), &mut out, want);
+    scored.map_err(|error| PublishError::Internal(error.to_string()))?;
+    golden.outputs = out.values.into_iter().map(Real).collect();
+    Ok(())
+}
+
+fn new_version(
+    args: &PublishArgs,
+    derived: Derived,
+    golden: Option<Golden>,
+    digests: &[Digest],
+) -> Result<NewVersion, PublishError> {
+    let mut metrics = BTreeMap::new();
+    for (name, value) in pairs("metric", &args.metrics)? {
+        let number = value.parse::<f64>().ok().filter(|number| number.is_finite());
+        let number =
+            number.ok_or_else(|| PublishError::Option(format!("--metric '{name}={value}': a number expected")))?;
+        metrics.insert(name.to_owned(), number);
+    }
+    let parameters = pairs("param", &args.params)?.into_iter().map(|(name, value)| (name.to_owned(), plain(value)));
+    let lineage = Lineage {
+        inputs: args.data.clone(),
+        code: args.code.clone(),
+        image: None,
+        parameters: parameters.collect(),
+        scope: args.model.scope_text(),
+    };
+    Ok(NewVersion {
+        model: args.model.clone(),
+        build_key: build_key(args, digests),
+        engine: EngineSpec { name: derived.engine.to_owned(), version: derived.version, requires: Vec::new() },
+        signature: derived.signature,
+        golden,
+        metrics,
+        lineage,
+        statistics: Vec::new(),
+        files: vec![(derived.file.to_owned(), PathBuf::from(&args.file))],
+        who: String::new(),
+    })
+}
+
+fn pairs<'a>(option: &str, pairs: &'a [String]) -> Result<Vec<(&'a str, &'a str)>, PublishError> {
+    let split = |pair: &'a String| match pair.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name, value)),
+        _ => Err(PublishError::Option(format!("--{option} '{pair}': K=V expected"))),
+    };
+    pairs.iter().map(split).collect()
+}
+
+fn build_key(args: &PublishArgs, digests: &[Digest]) -> Digest {
+    let mut parts = vec![FORMAT.to_owned()];
+    let mut named = |name: &str, values: &[String]| {
+        parts.push(format!("{name} {}", values.len()));
+        parts.extend_from_slice(values);
+    };
+    named("files", &digests.iter().map(Digest::to_string).collect::<Vec<_>>());
+    named("features", &args.name_features);
+    named("classes", &args.classes);
+    named("metrics", &args.metrics);
+    named("params", &args.params);
+    named("data", &args.data);
+    named("code", args.code.as_slice());
+    named("salt", args.force.then(key::salt).as_slice());
+    Digest::of_parts(parts.iter().map(String::as_bytes))
+}
