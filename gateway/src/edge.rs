@@ -2,6 +2,7 @@
 
 pub mod body;
 mod call;
+mod chance;
 mod choose;
 mod connection;
 mod gate;

@@ -4,7 +4,8 @@
 pub const VERSION: &str = "x-headgate-version";
 /// In replies: the manifest's digest of the version that answered.
 pub const DIGEST: &str = "x-headgate-digest";
-/// In replies: the model that answered, where it is not the one asked for (a scope's fallback).
+/// In replies: the model that answered, where it is not the one asked for (a scope's fallback). From a gateway to a
+/// backend: the model that is to answer, where it is not the one that the path names.
 pub const MODEL: &str = "x-headgate-model";
 /// In replies: features that the version does not know and that were ignored, comma separated.
 pub const IGNORED: &str = "x-headgate-ignored";

@@ -24,12 +24,13 @@ pub(super) enum Read {
     Large(Streaming, Arc<AtomicBool>),
 }
 
-/// Reads a body whole where it fits the buffer.
-pub(super) async fn read(mut incoming: Incoming, limits: &Limits) -> Result<Read, Failed> {
-    let known = incoming.size_hint().exact();
+/// Reads a body whole where it fits the buffer. One that is refused by its length alone stays where it is.
+pub(super) async fn read(unread: &mut Option<Incoming>, limits: &Limits) -> Result<Read, Failed> {
+    let known = unread.as_ref().and_then(|incoming| incoming.size_hint().exact());
     if known.is_some_and(|bytes| bytes > limits.body_bytes_max) {
         return Err(too_large(limits));
     }
+    let Some(mut incoming) = unread.take() else { return Ok(Read::Whole(Bytes::new())) };
     let mut start = BytesMut::new();
     let mut first = Bytes::new();
     if known.is_none_or(|bytes| bytes <= limits.buffer_bytes_max) {
@@ -69,6 +70,15 @@ pub(super) async fn read(mut incoming: Incoming, limits: &Limits) -> Result<Read
         inner: After { start: (!prefix.is_empty()).then_some(prefix), rest: incoming },
     };
     Ok(Read::Large(upload.boxed(), over))
+}
+
+/// Reads a body that nobody wants, for a while: a caller that is still sending would be reset, and never see the reply.
+pub(super) fn linger(mut incoming: Incoming, limits: &Limits) {
+    if !incoming.is_end_stream() {
+        tokio::spawn(tokio::time::timeout(limits.body_timeout, async move {
+            while let Some(Ok(_)) = incoming.frame().await {}
+        }));
+    }
 }
 
 /// `start`, then `rest`.

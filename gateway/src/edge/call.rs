@@ -11,6 +11,7 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Uri, request};
 use tokio::time::Instant;
 
+use super::chance::chance;
 use super::reply::{Failed, strip_hop_by_hop};
 use crate::config::Limits;
 use crate::fleet::Planned;
@@ -56,10 +57,8 @@ impl Call {
         *request.uri_mut() = Uri::from(self.path.clone());
         let headers = request.headers_mut();
         *headers = self.headers.clone();
-        headers.insert(ours::CHOSEN_VERSION, HeaderValue::from(planned.version.get()));
-        if let Ok(digest) = HeaderValue::try_from(planned.digest.to_string()) {
-            headers.insert(ours::CHOSEN_DIGEST, digest);
-        }
+        headers.insert(ours::CHOSEN_VERSION, planned.version_header.clone());
+        headers.insert(ours::CHOSEN_DIGEST, planned.digest_header.clone());
         if *model != self.target.model
             && let Ok(model) = HeaderValue::from_str(model.as_str())
         {
@@ -79,7 +78,7 @@ pub(super) fn id(headers: &HeaderMap) -> HeaderValue {
     match given {
         Some(id) => id.clone(),
         None => {
-            let made: Bytes = format!("{:032x}", rand::random::<u128>()).into();
+            let made: Bytes = format!("{:016x}{:016x}", chance(), chance()).into();
             HeaderValue::from_maybe_shared(made).unwrap_or_else(|_| HeaderValue::from_static("none"))
         }
     }

@@ -9,6 +9,7 @@ use headgate_contract::{Kind, Release, Version};
 use http::HeaderMap;
 
 use super::Edge;
+use super::chance::chance;
 use super::reply::Failed;
 use crate::fleet::{Backend, Model, Plan, Planned, Snapshot};
 
@@ -62,8 +63,8 @@ impl Edge {
             None => Candidate { cost: u64::MAX, weight: 1.0 },
         };
         let untried = |at: usize| seen.get(at).is_some_and(|seen| !tried.contains(&seen.backend.id));
-        let chosen = choose(seen.len(), untried, candidate, rand::random)
-            .or_else(|| again.then(|| choose(seen.len(), |_| true, candidate, rand::random)).flatten());
+        let chosen = choose(seen.len(), untried, candidate, chance)
+            .or_else(|| again.then(|| choose(seen.len(), |_| true, candidate, chance)).flatten());
         seen.get(chosen?).map(|seen| Arc::clone(&seen.backend))
     }
 }
@@ -88,16 +89,16 @@ fn find<'a>(snapshot: &'a Snapshot, target: &Target) -> Result<&'a Arc<Model>, F
 }
 
 fn drawn(plan: &Plan, model: &Model, headers: &HeaderMap) -> Result<Arc<Planned>, Failed> {
-    let chosen = draw(&plan.serve, chance(&model.release, model, headers));
+    let chosen = draw(&plan.serve, lot(&model.release, model, headers));
     let at = chosen.and_then(|chosen| plan.serve.iter().position(|serve| serve == chosen));
     let planned = at.and_then(|at| plan.planned.get(at)).cloned();
     planned.ok_or_else(|| Failed::new(Kind::Internal, format!("model '{}' has an empty serve list", model.name)))
 }
 
 /// A random number, or the hash of the header that the release names.
-fn chance(release: &Release, model: &Model, headers: &HeaderMap) -> u64 {
+fn lot(release: &Release, model: &Model, headers: &HeaderMap) -> u64 {
     match release.sticky.as_deref().and_then(|name| headers.get(name)) {
         Some(value) => sticky_draw(&model.name, value.as_bytes()),
-        None => rand::random(),
+        None => chance(),
     }
 }

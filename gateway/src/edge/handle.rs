@@ -6,7 +6,7 @@ use bytes::Bytes;
 use headgate_contract::route::{self, Route};
 use headgate_contract::{Kind, header as ours};
 use http::header::{self, HeaderValue};
-use http::{Request, Response};
+use http::{Request, Response, request};
 use hyper::body::{Body as _, Incoming};
 
 use super::body::{self, Read, holding};
@@ -23,14 +23,19 @@ impl Edge {
         let config = self.config.load_full();
         let id = call::id(request.headers());
         let mut entry = Entry::new(id, Arc::clone(caller), request.method().clone(), request.uri().clone());
+        let (head, incoming) = request.into_parts();
+        let mut unread = Some(incoming);
         let entered = self.gate.enter(config.limits.in_flight_max);
         let answered = match &entered {
-            Some(_) => self.route(request, &mut entry).await,
+            Some(_) => self.route(head, &mut unread, &mut entry).await,
             None => {
                 let max = config.limits.in_flight_max;
                 Err(Failed::new(Kind::Overloaded, format!("{max} requests are in flight: no room for another")))
             }
         };
+        if let Some(incoming) = unread {
+            body::linger(incoming, &config.limits);
+        }
         let mut response = answered.unwrap_or_else(|failed| failed.response());
         let headers = response.headers_mut();
         headers.insert(ours::REQUEST_ID, entry.id.clone());
@@ -45,14 +50,18 @@ impl Edge {
         })
     }
 
-    async fn route(&self, request: Request<Incoming>, entry: &mut Entry) -> Result<Response<Body>, Failed> {
+    async fn route(
+        &self,
+        head: request::Parts,
+        unread: &mut Option<Incoming>,
+        entry: &mut Entry,
+    ) -> Result<Response<Body>, Failed> {
         let limits = &self.config.load_full().limits;
-        let (head, incoming) = request.into_parts();
         match route::parse(head.method.as_str(), head.uri.path())? {
             Route::Predict(_, target) => {
                 let call = Call::new(head, target, &entry.id, limits)?;
-                entry.body_bytes = incoming.size_hint().lower();
-                match body::read(incoming, limits).await? {
+                entry.body_bytes = unread.as_ref().map_or(0, |incoming| incoming.size_hint().lower());
+                match body::read(unread, limits).await? {
                     Read::Whole(body) => {
                         entry.body_bytes = body.len() as u64;
                         self.predict(&call, body, entry).await
@@ -68,7 +77,7 @@ impl Edge {
             Route::Ready => self.ready(),
             Route::ServerMetadata => Ok(own::metadata()),
             Route::RepositoryIndex => {
-                let Read::Whole(body) = body::read(incoming, limits).await? else {
+                let Read::Whole(body) = body::read(unread, limits).await? else {
                     return Err(body::too_large(limits));
                 };
                 self.index(&body).await

@@ -177,11 +177,9 @@ fn pass_on(call: &Call, chosen: &Chosen, backend: &Backend, reply: Reply) -> Res
     head.headers.insert(ours::BACKEND, backend.header());
     if success {
         // A backend that is none of ours does not say which version answered: it was the one chosen.
-        let version = HeaderValue::from(chosen.planned.version.get());
-        head.headers.entry(ours::VERSION).or_insert(version);
-        if let Ok(digest) = HeaderValue::try_from(chosen.planned.digest.to_string()) {
-            head.headers.entry(ours::DIGEST).or_insert(digest);
-        }
+        let planned = &chosen.planned;
+        head.headers.entry(ours::VERSION).or_insert_with(|| planned.version_header.clone());
+        head.headers.entry(ours::DIGEST).or_insert_with(|| planned.digest_header.clone());
     }
     if chosen.model.name != call.target.model
         && let Ok(model) = HeaderValue::from_str(chosen.model.name.as_str())

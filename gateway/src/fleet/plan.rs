@@ -12,6 +12,7 @@ use headgate_contract::fleet::VersionState;
 use headgate_contract::release::{self, Serve};
 use headgate_contract::route::Choice;
 use headgate_contract::{Digest, Kind, Version};
+use http::HeaderValue;
 
 use super::{Model, Seen, Snapshot};
 
@@ -42,8 +43,21 @@ pub struct Planned {
     pub version: Version,
     /// Its manifest's digest.
     pub digest: Digest,
+    /// The version as a header's value.
+    pub version_header: HeaderValue,
+    /// The digest as a header's value.
+    pub digest_header: HeaderValue,
     /// The backends.
     pub backends: Vec<Seen>,
+}
+
+impl Planned {
+    fn new(version: Version, digest: Digest, backends: Vec<Seen>) -> Self {
+        let digest_header = HeaderValue::try_from(digest.to_string());
+        // A digest is hex digits, which any header can hold.
+        let digest_header = digest_header.unwrap_or_else(|_| HeaderValue::from_static(""));
+        Self { version, digest, version_header: version.get().into(), digest_header, backends }
+    }
 }
 
 /// Why there is nothing to serve, for the caller.
@@ -99,7 +113,7 @@ impl Model {
             for state in [VersionState::Ready, VersionState::Retiring] {
                 let backends = self.holders(snapshot, version, digest, round, state);
                 if !backends.is_empty() {
-                    return Ok(Planned { version, digest, backends });
+                    return Ok(Planned::new(version, digest, backends));
                 }
             }
         }
@@ -133,7 +147,7 @@ impl Model {
             if let Some(picked) = picked {
                 let planned = picked.serve.iter().map(|serve| {
                     let backends = self.holders(snapshot, serve.version, serve.digest, round, VersionState::Ready);
-                    Arc::new(Planned { version: serve.version, digest: serve.digest, backends })
+                    Arc::new(Planned::new(serve.version, serve.digest, backends))
                 });
                 return Ok(Plan {
                     epoch: snapshot.epoch,

@@ -73,6 +73,7 @@ struct Shared {
     nudges: Mutex<Vec<Bytes>>,
     seen: Mutex<Vec<(String, HeaderMap)>>,
     bytes: AtomicU64,
+    connections: AtomicU64,
 }
 
 /// The digest of a version in these tests.
@@ -152,6 +153,7 @@ impl Backend {
             nudges: Mutex::default(),
             seen: Mutex::default(),
             bytes: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
         });
         let server = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Self { name: name.into(), address, shared, server }
@@ -177,6 +179,11 @@ impl Backend {
     /// Bytes of the prediction bodies that arrived.
     pub(crate) fn bytes(&self) -> u64 {
         self.shared.bytes.load(Relaxed)
+    }
+
+    /// Connections that are open.
+    pub(crate) fn connections(&self) -> u64 {
+        self.shared.connections.load(Relaxed)
     }
 
     /// Paths and headers of the calls that arrived.
@@ -207,12 +214,15 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         let (stream, _) = listener.accept().await.unwrap();
         let shared = Arc::clone(&shared);
         connections.spawn(async move {
+            let open = Arc::clone(&shared);
+            open.connections.fetch_add(1, Relaxed);
             let served = Arc::new(AtomicU64::new(0));
             let service = service_fn(move |request: Request<Incoming>| {
                 let (shared, before) = (Arc::clone(&shared), served.fetch_add(1, Relaxed));
                 async move { shared.answer(request, before > 0).await }
             });
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            open.connections.fetch_sub(1, Relaxed);
         });
         while connections.try_join_next().is_some() {}
     }

@@ -76,6 +76,8 @@ async fn a_backend_taken_off_the_list_goes_and_its_models_with_it() {
     assert_eq!(gateway.post("/v2/models/n/infer", &[]).await.status, 200);
     gateway.reload(config(&[&b1], ""));
     until("it is gone", async || gateway.backend_state("b2").await == "gone").await;
+    // Or a backend that comes back on that address would get calls on connections to the one before.
+    until("no connection leads there", async || b2.connections() == 0).await;
     until("its model is", async || gateway.post("/v2/models/n/infer", &[]).await.status == 404).await;
     gateway.reload(config(&[&b1, &b2], ""));
     gateway.until_ready(2).await;

@@ -40,6 +40,19 @@ async fn a_body_over_the_buffer_passes_through_and_one_over_the_bound_does_not()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_is_still_sending_sees_why_it_is_refused() {
+    let backend = Backend::start("b1", Script::ready()).await;
+    let gateway = Gateway::before(&[&backend], "limits.body_bytes_max=2000000").await;
+    for _ in 0..5 {
+        let answer = gateway.post_body("/v2/models/m/infer", vec![b'x'; 20_000_000]).await;
+        assert_eq!(answer.status, 413);
+        let answer = gateway.post_body("/v2/nowhere", vec![b'x'; 20_000_000]).await;
+        assert_eq!(answer.status, 404);
+    }
+    assert_eq!(backend.calls(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_large_reply_passes_through() {
     let backend = Backend::start("b1", Script::ready()).await;
     let gateway = Gateway::before(&[&backend], "limits.buffer_bytes_max=1000").await;

@@ -1,0 +1,32 @@
+//! Random numbers for choices that nobody gains by foreseeing: fast, and one generator per thread.
+
+use std::cell::Cell;
+
+thread_local! {
+    static STATE: Cell<u64> = Cell::new(rand::random());
+}
+
+/// A number that is uniform over all of u64: SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number
+/// Generators", 2014).
+pub(super) fn chance() -> u64 {
+    STATE.with(|state| {
+        let next = state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        state.set(next);
+        let mixed = (next ^ (next >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_even_and_threads_differ() {
+        let ones: u32 = (0..1_000).map(|_| chance().count_ones()).sum();
+        assert!((31_000..33_000).contains(&ones), "{ones} of 64,000 bits");
+        let other = std::thread::spawn(chance).join();
+        assert!(other.is_ok_and(|other| other != chance()));
+    }
+}
