@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Query, State};
 use axum::response::IntoResponse;
+use bytes::Bytes;
 use headgate_contract::fleet::{Nudge, StateQuery, WAIT_MS_MAX};
 use headgate_contract::header;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response, StatusCode};
 
 use super::{App, reply};
+use crate::refusal::Refusal;
 
 /// `GET /fleet/v1/state`
 pub(super) async fn state(
@@ -46,10 +47,15 @@ pub(super) async fn state(
     }
 }
 
-/// `POST /fleet/v1/nudge`
-pub(super) async fn nudge(State(app): State<App>, Json(nudge): Json<Nudge>) -> StatusCode {
-    app.watcher.heard_of(Some(&nudge.store_id), nudge.generation);
-    StatusCode::ACCEPTED
+/// `POST /fleet/v1/nudge`, whatever its content type.
+pub(super) async fn nudge(State(app): State<App>, body: Bytes) -> Response<Body> {
+    match serde_json::from_slice::<Nudge>(&body) {
+        Ok(nudge) => {
+            app.watcher.heard_of(Some(&nudge.store_id), nudge.generation);
+            StatusCode::ACCEPTED.into_response()
+        }
+        Err(error) => reply::refusal(&Refusal::invalid(format!("nudge: {error}"))).map(Body::new),
+    }
 }
 
 /// `GET /metrics`

@@ -1,1 +1,10 @@
-//! The model server, from outside.
+//! The model server from outside: a real store in a folder, a real server on port 0, real HTTP.
+#![allow(clippy::unwrap_used)]
+
+mod bad_bodies;
+mod bad_versions;
+mod clients;
+mod doors;
+mod life;
+mod outages;
+mod support;
