@@ -58,17 +58,14 @@ fn graph() -> Graph {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let list = |value: &Value| value.as_array().unwrap().clone();
     let names = list(&metadata["packages"]).iter().map(|p| (text(&p["id"]), text(&p["name"]))).collect();
-    let links = list(&metadata["resolve"]["nodes"]).iter().map(|node| {
-        let linked = list(&node["deps"]).into_iter().filter(|dep| {
-            list(&dep["dep_kinds"]).iter().any(|kind| kind["kind"].is_null())
-        });
+    let nodes = list(&metadata["resolve"]["nodes"]);
+    let links = nodes.iter().map(|node| {
+        let linked = list(&node["deps"])
+            .into_iter()
+            .filter(|dep| list(&dep["dep_kinds"]).iter().any(|kind| kind["kind"].is_null()));
         (text(&node["id"]), linked.map(|dep| text(&dep["pkg"])).collect())
     });
-    Graph {
-        links: links.collect(),
-        members: list(&metadata["workspace_members"]).iter().map(text).collect(),
-        names,
-    }
+    Graph { links: links.collect(), members: list(&metadata["workspace_members"]).iter().map(text).collect(), names }
 }
 
 impl Graph {
