@@ -14,7 +14,8 @@ const MIN_ROWS: usize = 100;
 /// `headgate train`.
 #[derive(Clone, Debug, Args)]
 pub struct TrainArgs {
-    /// The data: CSV (plain or gzip) or Parquet, as a path, a glob, a folder or a store's URL; may be given several times
+    /// The data: CSV (plain or gzip) or Parquet, as a path, a glob, a folder or a store's URL; may be given several
+    /// times
     #[arg(long, required = true, value_name = "URI")]
     pub data: Vec<String>,
     /// The column to predict

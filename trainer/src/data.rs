@@ -96,7 +96,7 @@ pub enum DataError {
         what: String,
     },
     /// A store's words.
-    #[error("can't read {uri}: {what}")]
+    #[error("can't read data: {what}")]
     Store {
         /// The URI.
         uri: String,

@@ -44,5 +44,6 @@ pub mod train;
 pub use args::{PublishArgs, TrainArgs};
 pub use data::Source;
 pub use error::{PublishError, TrainError};
+pub use publish::publish;
 pub use report::{Event, ModelReport, ModelResult, PublishReport, PublishedModel, TrainReport};
-pub use train::{Context, train_sources};
+pub use train::{Context, train, train_sources};

@@ -55,7 +55,7 @@ impl Library {
     pub fn open(named: Option<&Path>) -> Result<Self, LightgbmError> {
         let path = find::find(named)?;
         let api = ffi::Api::load(&path)?;
-        let version = find::version(&path).unwrap_or_else(|| "unknown".to_owned());
+        let version = find::version(&path);
         Ok(Self { api, path, version })
     }
 
@@ -64,7 +64,8 @@ impl Library {
         &self.path
     }
 
-    /// Its version, `unknown` where nothing beside it tells.
+    /// Its version; where nothing beside it tells, the beginning of the file's digest, and `unknown` where the system's
+    /// loader found it.
     pub fn version(&self) -> &str {
         &self.version
     }

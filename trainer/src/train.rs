@@ -72,11 +72,11 @@ pub async fn train_sources(args: TrainArgs, sources: Vec<Source>, context: Conte
     let for_events = context.on_event.clone();
     let prepared = blocking(move || prepare(args, context, inputs)).await??;
     let (shared, scopes, mut notes) = prepared;
-    for text in &notes {
-        for_events(Event::Note { model: None, text: text.clone() });
-    }
     if scopes.rows_without > 0 {
         notes.push(format!("{} rows have no scope: left out", scopes.rows_without));
+    }
+    for text in &notes {
+        for_events(Event::Note { model: None, text: text.clone() });
     }
     let shared = Arc::new(shared);
     let mut models = unnamed(&shared.args.model, &scopes);

@@ -172,11 +172,24 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::io::Write;
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::data::Body;
 
     fn input(uri: &str, bytes: &[u8]) -> Input {
         Input { uri: uri.to_owned(), body: Body::Bytes(bytes.to_vec().into()) }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(text in "[a-c,;\"\n0-9. T:-]{0,80}", bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            for bytes in [text.as_bytes(), &bytes, &gzip(&bytes)] {
+                if let Ok(data) = super::super::read(&[input("x", bytes)]) {
+                    prop_assert!(data.table.columns.iter().all(|column| column.values.len() == data.table.rows));
+                }
+            }
+        }
     }
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! The functions of LightGBM's C API that are used, as its `c_api.h` declares them. The one unsafe module of this crate.
+//! The functions of LightGBM's C API that are used, as its `c_api.h` declares them. The one unsafe module of the crate.
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
@@ -20,7 +20,7 @@ pub(super) const RAW: c_int = 1;
 /// Declares the functions, their lookup, and nothing else.
 macro_rules! api {
     ($($field:ident = $symbol:literal ($($argument:ty),*);)*) => {
-        /// The functions. They stay valid for ever: the library is never closed, as OpenMP's threads may be in its code.
+        /// The functions. They stay valid: the library is never closed, as OpenMP's threads may be in its code.
         #[derive(Clone, Copy, Debug)]
         pub(super) struct Api {
             last_error: unsafe extern "C" fn() -> *const c_char,
@@ -54,7 +54,9 @@ macro_rules! api {
 api! {
     register_log = "LGBM_RegisterLogCallback"(Option<unsafe extern "C" fn(*const c_char)>);
     dump_param_aliases = "LGBM_DumpParamAliases"(i64, *mut i64, *mut c_char);
-    dataset_from_mat = "LGBM_DatasetCreateFromMat"(*const c_void, c_int, i32, i32, c_int, *const c_char, Handle, *mut Handle);
+    dataset_from_mat = "LGBM_DatasetCreateFromMat"(
+        *const c_void, c_int, i32, i32, c_int, *const c_char, Handle, *mut Handle
+    );
     dataset_set_field = "LGBM_DatasetSetField"(Handle, *const c_char, *const c_void, c_int, c_int);
     dataset_set_names = "LGBM_DatasetSetFeatureNames"(Handle, *mut *const c_char, c_int);
     dataset_free = "LGBM_DatasetFree"(Handle);
@@ -68,7 +70,9 @@ api! {
     booster_classes = "LGBM_BoosterGetNumClasses"(Handle, *mut c_int);
     booster_features = "LGBM_BoosterGetNumFeature"(Handle, *mut c_int);
     booster_save = "LGBM_BoosterSaveModelToString"(Handle, c_int, c_int, c_int, i64, *mut i64, *mut c_char);
-    booster_predict = "LGBM_BoosterPredictForMat"(Handle, *const c_void, c_int, i32, i32, c_int, c_int, c_int, c_int, *const c_char, *mut i64, *mut f64);
+    booster_predict = "LGBM_BoosterPredictForMat"(
+        Handle, *const c_void, c_int, i32, i32, c_int, c_int, c_int, c_int, *const c_char, *mut i64, *mut f64
+    );
     booster_free = "LGBM_BoosterFree"(Handle);
 }
 

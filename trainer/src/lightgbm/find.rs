@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use headgate_contract::Digest;
+
 use super::LightgbmError;
 
 /// The library's file name.
@@ -9,11 +11,12 @@ pub const NAME: &str = if cfg!(target_os = "macos") { "lib_lightgbm.dylib" } els
 /// The variable that names the file.
 pub const VARIABLE: &str = "HEADGATE_LIGHTGBM";
 
-/// Finds the library: what the user named, else beside the executable or in `../lib/`, else in `.headgate/lib/` and in
-/// `.venv`'s lightgbm package in the current folder and those above it, else, by name alone, wherever the system's loader
-/// looks.
+/// Finds the library: what the user named (here or in [`VARIABLE`]), else beside the executable or in `../lib/`, else in
+/// `.headgate/lib/` and in `.venv`'s lightgbm package in the current folder and those above it, else, by name alone,
+/// wherever the system's loader looks.
 pub fn find(named: Option<&Path>) -> Result<PathBuf, LightgbmError> {
-    if let Some(path) = named {
+    let variable = std::env::var_os(VARIABLE).map(PathBuf::from);
+    if let Some(path) = named.or(variable.as_deref()) {
         return if path.is_file() {
             Ok(path.to_owned())
         } else {
@@ -40,13 +43,20 @@ fn below(dir: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// The version of the Python package that a library lies in, or the text of a `VERSION.txt` beside it.
-pub(super) fn version(library: &Path) -> Option<String> {
-    let dir = library.parent()?;
-    let read = |path: PathBuf| std::fs::read_to_string(path).ok();
-    let text = read(dir.join("VERSION.txt")).or_else(|| read(dir.parent()?.join("VERSION.txt")))?;
-    let text = text.trim();
-    (!text.is_empty() && text.len() < 32 && text.is_ascii()).then(|| text.to_owned())
+/// What tells one library from another: the version of the Python package that it lies in, or the text of a
+/// `VERSION.txt` beside it, else the beginning of its digest.
+pub(super) fn version(library: &Path) -> String {
+    let read = |dir: &Path| std::fs::read_to_string(dir.join("VERSION.txt")).ok();
+    let dir = library.parent();
+    let text = dir.and_then(read).or_else(|| dir.and_then(Path::parent).and_then(read));
+    let text = text.map(|text| text.trim().to_owned());
+    if let Some(text) = text.filter(|text| !text.is_empty() && text.len() < 32 && text.is_ascii()) {
+        return text;
+    }
+    match std::fs::read(library) {
+        Ok(bytes) => format!("sha256-{}", &Digest::of(bytes).to_string()[..12]),
+        Err(_) => "unknown".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -64,6 +74,9 @@ mod tests {
         std::fs::write(lib.join("../VERSION.txt"), "4.7.0\n").unwrap();
         let found: Vec<PathBuf> = below(dir.path()).into_iter().filter(|p| p.is_file()).collect();
         assert_eq!(found, [lib.join(NAME)]);
-        assert_eq!(version(&found[0]).as_deref(), Some("4.7.0"));
+        assert_eq!(version(&found[0]), "4.7.0");
+        std::fs::remove_file(lib.join("../VERSION.txt")).unwrap();
+        assert_eq!(version(&found[0]), "sha256-e3b0c44298fc");
+        assert_eq!(version(Path::new(NAME)), "unknown");
     }
 }

@@ -111,7 +111,7 @@ fn grow(
     Ok(Trained { text: plain_threads(&booster.text(rounds)?), rounds, metric, warnings: Vec::new() })
 }
 
-/// The number of threads changes nothing in a model: it is not left in its text, so that the text does not change either.
+/// The number of threads changes nothing in a model: it is not left in its text, so that this does not change either.
 fn plain_threads(text: &str) -> String {
     let line =
         |line: &str| if line.starts_with("[num_threads: ") { "[num_threads: 0]" } else { line }.to_owned() + "\n";

@@ -123,7 +123,10 @@ fn categories(
         seen.truncate(most);
         let kept: usize = seen.iter().map(|code| counts[*code]).sum();
         let share = 100.0 * kept as f64 / present as f64;
-        notes.push(format!("column '{name}' has {distinct} categories: the {most} most frequent are kept ({share:.1} % of the rows), the others are missing"));
+        notes.push(format!(
+            "column '{name}' has {distinct} categories: the {most} most frequent are kept ({share:.1} % of the rows), \
+             the others are missing"
+        ));
     }
     let categories: BTreeSet<&str> = seen.iter().map(|code| texts.words[*code].as_str()).collect();
     let mut codes = vec![f64::NAN; texts.words.len()];

@@ -120,7 +120,10 @@ impl Target {
             && wish.objective.is_none()
         {
             let (name, count) = (&self.name, distinct.len());
-            notes.push(format!("target '{name}' is a whole number with {count} values: learnt as a number (--objective multiclass for classes)"));
+            notes.push(format!(
+                "target '{name}' is a whole number with {count} values: learnt as a number (--objective multiclass for \
+                 classes)"
+            ));
         }
         Ok(())
     }

@@ -18,6 +18,30 @@ async fn publish(rig: &Rig, args: &[&str]) -> Result<PublishReport, PublishError
     headgate_trainer::publish::publish(cli.publish, rig.context()).await
 }
 
+#[tokio::test]
+async fn files_of_the_python_packages_are_published_with_their_categories() {
+    let rig = Rig::new().await;
+    let fixture = |name: &str| format!("{}/tests/it/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
+    for (file, rows, engine) in [
+        ("lightgbm.txt", "lightgbm.jsonl", "lightgbm"),
+        ("xgboost.json", "xgboost.jsonl", "xgboost"),
+        ("xgboost.ubj", "xgboost.jsonl", "xgboost"),
+    ] {
+        let model = file.replace('.', "-");
+        let args = [&fixture(file), "--model", &model, "--golden", &fixture(rows), "--promote"];
+        let report = publish(&rig, &args).await.unwrap_or_else(|error| panic!("{file}: {error}"));
+        let (manifest, _) = rig.artifact(&report.model).await;
+        assert_eq!(manifest.engine.name, engine);
+        assert_eq!(manifest.golden.unwrap().rows, 12);
+        let inputs = &manifest.signature.inputs;
+        let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
+        assert_eq!(names, ["age", "job", "balance", "housing"]);
+        assert_eq!(inputs[1].categories.as_ref().unwrap().len(), 12);
+        assert_eq!(inputs[3].categories.as_ref().unwrap(), &["no", "yes"]);
+        assert!(inputs[2].categories.is_none());
+    }
+}
+
 /// A model that `train` made, as a file with its golden rows as JSON lines.
 async fn elsewhere(rig: &Rig) -> (String, String, Vec<Map<String, Value>>) {
     let args = TrainArgs { params: vec!["num_iterations=20".into()], ..rig.args("shop", "bought") };

@@ -3,6 +3,7 @@
 
 mod bad;
 mod bank;
+mod bucket;
 mod elsewhere;
 mod parquet;
 mod rig;

@@ -1,6 +1,5 @@
 //! What the tests share: LightGBM's library, a store, data.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use headgate_engine::{Batch, Engine, Format, Limits, Outputs, Scratch, Want};
@@ -10,8 +9,7 @@ use headgate_trainer::{Context, Event, Source, TrainArgs, TrainError, TrainRepor
 
 /// LightGBM's library; where it is not here, says so, and the test has nothing to do.
 pub(crate) fn library(test: &str) -> Option<Library> {
-    let named = std::env::var_os("HEADGATE_LIGHTGBM").map(PathBuf::from);
-    match Library::open(named.as_deref()) {
+    match Library::open(None) {
         Ok(library) => Some(library),
         Err(error) => {
             println!("skipped: {test}: {error}");
@@ -24,7 +22,6 @@ pub(crate) fn library(test: &str) -> Option<Library> {
 pub(crate) struct Rig {
     pub(crate) store: Store,
     pub(crate) events: Arc<Mutex<Vec<Event>>>,
-    lightgbm: Option<PathBuf>,
     pub(crate) dir: tempfile::TempDir,
 }
 
@@ -33,8 +30,7 @@ impl Rig {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("file://{}/store", dir.path().display()).parse().unwrap();
         let store = Store::open(&url, &StoreOptions::default()).await.unwrap();
-        let lightgbm = std::env::var_os("HEADGATE_LIGHTGBM").map(PathBuf::from);
-        Self { store, events: Arc::default(), lightgbm, dir }
+        Self { store, events: Arc::default(), dir }
     }
 
     pub(crate) fn context(&self) -> Context {
@@ -46,7 +42,7 @@ impl Rig {
     /// Options at their defaults, but for the threads: the machine is shared.
     pub(crate) fn args(&self, model: &str, target: &str) -> TrainArgs {
         let args = TrainArgs::new(model.parse().unwrap(), target);
-        TrainArgs { threads: Some(1), lightgbm: self.lightgbm.clone(), ..args }
+        TrainArgs { threads: Some(1), ..args }
     }
 
     pub(crate) async fn train(&self, args: TrainArgs, csv: &[u8]) -> Result<TrainReport, TrainError> {
