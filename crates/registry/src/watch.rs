@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use headgate_contract::catalog::{Head, ShardId};
 use headgate_contract::{Digest, layout};
 
@@ -150,13 +150,18 @@ impl Watcher {
             Ok::<_, CatalogError>((KnownShard { digest: *digest, shard: Arc::new(shard) }, bytes))
         });
         let mut reads = stream::iter(reads).buffer_unordered(AT_ONCE).boxed();
-        let failed = loop {
-            match reads.try_next().await {
-                Ok(Some((shard, bytes))) => drop(self.pending.insert(shard.digest, (shard, bytes))),
-                Ok(None) => break None,
-                Err(error) => break Some(error),
+        let mut failed = None;
+        while let Some(read) = reads.next().await {
+            match read {
+                Ok((shard, bytes)) => drop(self.pending.insert(shard.digest, (shard, bytes))),
+                // The others may be good: they need not come again.
+                Err(error @ CatalogError::Garbled(_)) => failed = Some(error),
+                Err(error @ CatalogError::Store(_)) => {
+                    failed = Some(error);
+                    break;
+                }
             }
-        };
+        }
         drop(reads);
         match failed {
             Some(CatalogError::Store(error)) => return Err(error.into()),
