@@ -21,7 +21,8 @@ async fn raw(gateway: &Gateway, text: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_over_the_buffer_passes_through_and_one_over_the_bound_does_not() {
     let backend = Backend::start("b1", Script::ready()).await;
-    let gateway = Gateway::before(&[&backend], "limits.buffer_bytes_max=1000\nlimits.body_bytes_max=300000").await;
+    let bounds = "limits.buffer_bytes_max=1000\nlimits.body_bytes_max=300000\nlimits.body_timeout_ms=1000";
+    let gateway = Gateway::before(&[&backend], bounds).await;
     for bytes in [0, 1, 999, 1000, 1001, 70_000, 300_000] {
         let before = backend.bytes();
         let answer = gateway.post_body("/v2/models/m/infer", vec![b'x'; bytes]).await;
