@@ -118,12 +118,14 @@ impl Life {
         }
     }
 
-    /// A probe was answered. `fresh` says that the process behind it is another one than before: it warms up anew.
+    /// A probe was answered. `fresh` says that the process behind it is another one than before: it warms up anew, and
+    /// what the one before did is not held against it.
     pub fn heard(&mut self, heard: Heard, fresh: bool, now: Millis) {
         self.misses = 0;
         self.heard = Some(heard);
         if fresh {
             self.ready_since = None;
+            self.outlier = Outlier::default();
         }
         if heard == Heard::Ready {
             self.ready_since.get_or_insert(now);
@@ -211,6 +213,11 @@ mod tests {
         assert_eq!(life.state(300, &RULES), State::Active, "the same process needs no second warm-up");
         life.heard(Heard::Ready, true, 400);
         assert_eq!(life.state(400, &RULES), State::Warming, "another process does");
+        life.outlier.eject(410, &crate::outlier::Rules::default());
+        life.heard(Heard::Ready, false, 420);
+        assert_eq!(life.state(420, &RULES), State::Ejected);
+        life.heard(Heard::Ready, true, 430);
+        assert_eq!(life.state(430, &RULES), State::Warming, "its successor has done nothing yet");
         life.list(false, 500);
         life.settle(1, 600, &RULES);
         assert_eq!(life.state(600, &RULES), State::Draining);
