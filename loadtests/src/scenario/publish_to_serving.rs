@@ -4,6 +4,8 @@
 
 use std::time::{Duration, Instant};
 
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 use tokio::time::sleep;
 
 use super::stage::Stage;
@@ -17,6 +19,9 @@ const POLL_MAX: Duration = Duration::from_millis(2_500);
 const NUDGE_MAX: Duration = Duration::from_millis(500);
 /// Enough to see a change within a few milliseconds, too few to disturb it.
 const RATE_PER_S: f64 = 500.0;
+
+/// Backends follow nudges at most once a second: promotions that come faster wait for the next one.
+const PAUSE_MIN: Duration = Duration::from_millis(1_200);
 
 /// How to run it.
 #[derive(Clone, Debug, clap::Args)]
@@ -51,16 +56,20 @@ async fn rounds(
     options: &Options,
     report: &mut Report,
 ) -> Result<(), ScenarioError> {
+    // Not always at the same moment between two polls.
+    let mut random = StdRng::seed_from_u64(options.load.seed);
     for (name, nudged, bound) in [("default poll", false, POLL_MAX), ("nudge", true, NUDGE_MAX)] {
         let first = if nudged { u64::from(options.rounds) + 2 } else { 2 };
         let mut took = Vec::new();
         for version in first..first + u64::from(options.rounds) {
-            took.push(round(stage, running, version, nudged).await?);
+            let pause = PAUSE_MIN + Duration::from_secs_f64(random.random::<f64>());
+            let after = round(stage, running, version, nudged, pause).await?;
+            took.push(after);
+            progress(&format!("{name}: version {version} after {after:.3?}"));
         }
         took.sort_unstable();
         let median = took.get(took.len() / 2).copied().unwrap_or_default();
         let longest = took.last().copied().unwrap_or_default();
-        progress(&format!("{name}: median {median:.3?}, longest {longest:.3?}"));
         report.figure(format!("promote to every backend, {name}, median"), median.as_secs_f64(), "s");
         report.must(
             format!("promote to every backend, {name}, longest"),
@@ -78,10 +87,10 @@ async fn round(
     running: &mut Running,
     version: u64,
     nudged: bool,
+    pause: Duration,
 ) -> Result<Duration, ScenarioError> {
     stage.publish(version).await?;
-    // Not always at the same moment between two polls.
-    sleep(Duration::from_millis(version * 137 % 1_000)).await;
+    sleep(pause).await;
     let started = Instant::now();
     running.control.mark(format!("promote {version}"));
     stage.promote(version, nudged.then_some(stage.system.admin)).await?;
