@@ -6,7 +6,7 @@
 //! <dir>/catalog/              heads and shards, by store: the registry's
 //! <dir>/tmp/                  what is being written
 //! ```
-//! Everything is written to a temporary file, synced and renamed, and checked against its digest whenever it is read.
+//! Manifests and artifacts have one bound together; the longest unused go first. Everything is written to a temporary file, synced and renamed, and checked against its digest whenever it is read.
 //! Several backends may share a cache. Its functions block: callers run them off the request threads.
 
 use std::collections::HashMap;
@@ -32,17 +32,17 @@ pub struct Cache {
 struct Inner {
     dir: PathBuf,
     bytes_max: u64,
-    /// Bytes of all blobs, as far as this process knows.
+    /// Bytes of all artifacts and manifests, as far as this process knows.
     bytes: AtomicU64,
-    /// How many loaded or loading versions use a blob.
+    /// How many loaded or loading versions use an artifact or a manifest.
     pins: Mutex<HashMap<Digest, usize>>,
 }
 
-/// Keeps blobs from being thrown out as long as it lives.
+/// Keeps artifacts and manifests from being thrown out as long as it lives.
 #[derive(Debug)]
 pub struct Pins {
     cache: Cache,
-    blobs: Vec<Digest>,
+    digests: Vec<Digest>,
 }
 
 /// Why the cache can't be read or written: a full disk, missing rights. It can pass.
@@ -72,8 +72,7 @@ impl Cache {
 
     /// Counts what is there, and removes what processes that are gone left half-written.
     pub fn sweep(&self) {
-        let blobs: u64 = files(&self.folder("blobs")).map(|(_, size, _)| size).sum();
-        self.inner.bytes.store(blobs, Ordering::Relaxed);
+        self.inner.bytes.store(self.kept().map(|(_, size, _)| size).sum(), Ordering::Relaxed);
         for (path, _, used) in files(&self.folder("tmp")) {
             if used.elapsed().is_ok_and(|age| age > STALE) {
                 let _ = fs::remove_file(path);
@@ -140,29 +139,26 @@ impl Cache {
             let _ = fs::remove_file(temporary);
             return Err(failed(&path, "write", e));
         }
-        if matches!(kind, Kind::Blob) {
-            let bytes = self.inner.bytes.fetch_add(size, Ordering::Relaxed) + size;
-            if bytes > self.inner.bytes_max {
-                self.make_room();
-            }
+        if self.inner.bytes.fetch_add(size, Ordering::Relaxed) + size > self.inner.bytes_max {
+            self.make_room();
         }
         Ok(())
     }
 
-    /// Keeps blobs from being thrown out.
-    pub fn pin(&self, blobs: Vec<Digest>) -> Pins {
+    /// Keeps artifacts and manifests from being thrown out.
+    pub fn pin(&self, digests: Vec<Digest>) -> Pins {
         let mut pins = self.inner.pins.lock().unwrap_or_else(PoisonError::into_inner);
-        blobs.iter().for_each(|blob| *pins.entry(*blob).or_default() += 1);
+        digests.iter().for_each(|digest| *pins.entry(*digest).or_default() += 1);
         drop(pins);
-        Pins { cache: self.clone(), blobs }
+        Pins { cache: self.clone(), digests }
     }
 
-    /// Removes the blobs that were not used for longest, until the bound holds or only used ones are left.
+    /// Removes what was not used for longest, until the bound holds or only what is pinned is left.
     fn make_room(&self) {
-        let mut blobs: Vec<_> = files(&self.folder("blobs")).collect();
-        blobs.sort_by_key(|(_, _, used)| *used);
-        let mut bytes: u64 = blobs.iter().map(|(_, size, _)| size).sum();
-        for (path, size, _) in blobs {
+        let mut kept: Vec<_> = self.kept().collect();
+        kept.sort_by_key(|(_, _, used)| *used);
+        let mut bytes: u64 = kept.iter().map(|(_, size, _)| size).sum();
+        for (path, size, _) in kept {
             if bytes <= self.inner.bytes_max {
                 break;
             }
@@ -176,6 +172,10 @@ impl Cache {
             }
         }
         self.inner.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    fn kept(&self) -> impl Iterator<Item = (PathBuf, u64, SystemTime)> {
+        files(&self.folder("blobs")).chain(files(&self.folder("manifests")))
     }
 
     fn folder(&self, name: &str) -> PathBuf {
@@ -194,11 +194,11 @@ impl Cache {
 impl Drop for Pins {
     fn drop(&mut self) {
         let mut pins = self.cache.inner.pins.lock().unwrap_or_else(PoisonError::into_inner);
-        for blob in &self.blobs {
-            if let Some(count) = pins.get_mut(blob) {
+        for digest in &self.digests {
+            if let Some(count) = pins.get_mut(digest) {
                 *count -= 1;
                 if *count == 0 {
-                    pins.remove(blob);
+                    pins.remove(digest);
                 }
             }
         }
@@ -217,7 +217,7 @@ fn touch(path: &Path) {
 }
 
 /// The files of a folder with size and time of last use; none where it can't be read.
-fn files(folder: &Path) -> impl Iterator<Item = (PathBuf, u64, SystemTime)> {
+fn files(folder: &Path) -> impl Iterator<Item = (PathBuf, u64, SystemTime)> + use<> {
     fs::read_dir(folder).into_iter().flatten().filter_map(|entry| {
         let entry = entry.ok()?;
         let metadata = entry.metadata().ok()?;

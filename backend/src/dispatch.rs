@@ -105,8 +105,9 @@ impl Shared {
     /// Answers a call.
     pub async fn dispatch(&self, call: Call<'_>) -> Result<Reply, Refusal> {
         let started = Instant::now();
-        let snapshot = self.snapshot.load_full();
-        let resolved = match resolve::resolve(&snapshot, &call.target, call.chosen, call.headers) {
+        // Held no longer than this line: the version that it finds is.
+        let resolved = resolve::resolve(&self.snapshot.load(), &call.target, call.chosen, call.headers);
+        let resolved = match resolved {
             Ok(resolved) => resolved,
             Err(refusal) => {
                 self.metrics.series.unresolved().count(Outcome::Refused(refusal.kind), started.elapsed());

@@ -61,8 +61,6 @@ pub enum State {
     Failed {
         /// Whose fault it is.
         cause: Cause,
-        /// Why.
-        reason: String,
         /// When it is tried again; never for a fault of its own.
         retry_at: Option<Instant>,
     },
@@ -91,6 +89,8 @@ pub struct Life {
     state: State,
     /// Failures by passing causes since it was last well.
     failures: u32,
+    /// Why it failed last, since it was last well.
+    last_reason: String,
 }
 
 /// An event that can't happen in a state: a fault in our own order of things.
@@ -103,7 +103,7 @@ pub struct OutOfOrder {
 
 impl Default for Life {
     fn default() -> Self {
-        Self { state: State::Absent, failures: 0 }
+        Self { state: State::Absent, failures: 0, last_reason: String::new() }
     }
 }
 
@@ -120,12 +120,14 @@ impl Life {
             (State::Working(_), Event::Reached(stage)) => State::Working(stage),
             (State::Working(_), Event::Proven) => {
                 self.failures = 0;
+                self.last_reason.clear();
                 State::Ready
             }
             (State::Working(_), Event::Failed(cause, reason)) => {
                 let retry_at = (cause == Cause::Passing).then(|| now + self.pause(chance));
                 self.failures = self.failures.saturating_add(1);
-                State::Failed { cause, reason, retry_at }
+                self.last_reason = reason;
+                State::Failed { cause, retry_at }
             }
             (State::Ready, Event::Leave) => State::Retiring { until: now + retire },
             (State::Retiring { .. }, Event::Return) => State::Ready,
@@ -164,18 +166,19 @@ impl Life {
         }
     }
 
-    /// As gateways and callers are told.
+    /// As gateways and callers are told, with why it failed last: while it is tried again, too.
     pub fn reported(&self) -> (VersionState, &str) {
-        match &self.state {
-            State::Absent => (VersionState::Absent, ""),
-            State::Working(Stage::Fetching) => (VersionState::Fetching, ""),
-            State::Working(Stage::Verifying) => (VersionState::Verifying, ""),
-            State::Working(Stage::Loading) => (VersionState::Loading, ""),
-            State::Working(Stage::Proving) => (VersionState::Proving, ""),
-            State::Ready => (VersionState::Ready, ""),
-            State::Retiring { .. } => (VersionState::Retiring, ""),
-            State::Failed { reason, .. } => (VersionState::Failed, reason),
-        }
+        let state = match &self.state {
+            State::Absent => VersionState::Absent,
+            State::Working(Stage::Fetching) => VersionState::Fetching,
+            State::Working(Stage::Verifying) => VersionState::Verifying,
+            State::Working(Stage::Loading) => VersionState::Loading,
+            State::Working(Stage::Proving) => VersionState::Proving,
+            State::Ready => VersionState::Ready,
+            State::Retiring { .. } => VersionState::Retiring,
+            State::Failed { .. } => VersionState::Failed,
+        };
+        (state, &self.last_reason)
     }
 
     /// Doubling from [`PAUSE_FIRST`] to [`PAUSE_MAX`], between half of it and all of it.

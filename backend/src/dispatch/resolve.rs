@@ -31,7 +31,11 @@ pub fn resolve(
     chosen: Option<Chosen>,
     headers: &HeaderMap,
 ) -> Result<Resolved, Refusal> {
-    let (model, fallback) = find(snapshot, &target.model)?;
+    let (model, fallback) = match find(snapshot, &target.model) {
+        // The gateway knows of a release that has not come here yet.
+        Err(refusal) if chosen.is_some() => return Err(Refusal::new(Kind::NotHere, refusal.message)),
+        found => found?,
+    };
     let servable = match chosen {
         Some(chosen) => named_by_gateway(model, chosen)?,
         None => match &target.choice {

@@ -1,17 +1,20 @@
 //! What is known of the server and its models: health, metadata, readiness, the index.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::routing::{get, post};
-use headgate_contract::fleet::{NUDGE_PATH, STATE_PATH, VersionState};
+use headgate_contract::fleet::{NUDGE_PATH, STATE_PATH, VersionState, WAIT_MS_MAX};
 use headgate_contract::route::{self, Choice, Route, Target};
 use headgate_contract::{Kind, Version};
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::timeout::TimeoutLayer;
 
 use super::{App, fleet, reply};
 use crate::dispatch::resolve;
@@ -29,7 +32,9 @@ pub(super) fn router(app: App) -> Router {
         .route(STATE_PATH, get(fleet::state))
         .route(NUDGE_PATH, post(fleet::nudge))
         .fallback(answer)
-        .layer(axum::extract::DefaultBodyLimit::max(QUESTION_BYTES_MAX))
+        .layer(RequestBodyLimitLayer::new(QUESTION_BYTES_MAX))
+        // The longest poll, and a moment: whoever sends a question slower than that is cut off.
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_millis(WAIT_MS_MAX + 5000)))
         .with_state(app)
 }
 
@@ -55,7 +60,8 @@ fn ask(app: &App, route: Route) -> Result<Response<Body>, Refusal> {
             "name": "headgate", "version": env!("CARGO_PKG_VERSION"), "extensions": ["model_repository"]
         })),
         Route::ModelMetadata(target) => {
-            ok(metadata(&*servable(&snapshot, &target)?.0, &*servable(&snapshot, &target)?.1))
+            let (model, servable) = servable(&snapshot, &target)?;
+            ok(metadata(&model, &servable))
         }
         Route::ModelReady(target) => {
             let (model, _) = servable(&snapshot, &target)?;
@@ -140,8 +146,7 @@ fn status(model: &Model, choice: &Choice) -> Result<Value, Refusal> {
 
 /// All versions, their states, and why they failed; asked with `{"ready": true}`, those that can answer.
 async fn index(app: App, request: Request) -> Response<Body> {
-    let body = http_body_util::Limited::new(request.into_body(), QUESTION_BYTES_MAX).collect().await;
-    let Ok(body) = body.map(http_body_util::Collected::to_bytes) else {
+    let Ok(body) = request.into_body().collect().await.map(http_body_util::Collected::to_bytes) else {
         return reply::refusal(&Refusal::new(Kind::TooLarge, "the body is too large")).map(Body::new);
     };
     let only_ready = match serde_json::from_slice::<Value>(&body) {

@@ -40,7 +40,7 @@ impl Workshop {
     ) -> Result<Arc<Servable>, Failure> {
         let Wanted { version, digest, .. } = wanted;
         let manifest = stage::fetch_manifest(&self.store, &self.cache, model, version, digest).await?;
-        let pins = self.cache.pin(manifest.files.iter().map(|f| f.sha256).collect());
+        let pins = self.cache.pin(manifest.files.iter().map(|f| f.sha256).chain([digest]).collect());
         self.check_room(&manifest)?;
         stage::fetch_files(&self.store, &self.cache, &manifest).await?;
         reached(Stage::Verifying);

@@ -196,8 +196,8 @@ impl Tracked {
         let (model, version, state) = (&self.model, self.version, state_name(state));
         match taken {
             Err(error) => tracing::error!(%model, %version, %error, "version: out of order"),
-            Ok(()) if reason.is_empty() => tracing::info!(%model, %version, state, "version"),
-            Ok(()) => tracing::warn!(%model, %version, state, reason, "version"),
+            Ok(()) if state == "failed" => tracing::warn!(%model, %version, state, reason, "version"),
+            Ok(()) => tracing::info!(%model, %version, state, "version"),
         }
         true
     }

@@ -50,6 +50,14 @@ async fn swaps_under_calls_fail_none_and_mix_none() {
         get(server.addr, "/v2/repository/index").await.json().as_array().unwrap().len() == 2
     })
     .await;
+    let state = server.fleet_state("").await;
+    let versions = state["models"][0]["versions"].as_array().unwrap();
+    let resident: u64 = versions.iter().map(|v| v["memory_bytes"].as_u64().unwrap()).sum();
+    until("the memory of the rest is free", || async {
+        let page = String::from_utf8(get(server.addr, "/metrics").await.body.to_vec()).unwrap();
+        page.contains(&format!("headgate_model_bytes {resident}\n"))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

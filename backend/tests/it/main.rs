@@ -7,4 +7,5 @@ mod clients;
 mod doors;
 mod life;
 mod outages;
+mod program;
 mod support;
