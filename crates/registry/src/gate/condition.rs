@@ -3,6 +3,7 @@
 //! Names are metrics of the new version; `stable.auc` is the stable version's, and a bare `stable` is its value of the one
 //! metric that the same comparison names. Numbers, `+ - * /`, `< <= > >= == !=`, `and`, `or`, parentheses.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
@@ -110,7 +111,7 @@ impl Comparison {
             Comparison::Greater => left > right,
             Comparison::GreaterEqual => left >= right,
             Comparison::Equal => left == right,
-            Comparison::NotEqual => left < right || left > right,
+            Comparison::NotEqual => left.partial_cmp(&right).is_some_and(Ordering::is_ne),
         }
     }
 }

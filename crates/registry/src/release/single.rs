@@ -160,8 +160,8 @@ fn configure(
 ) -> Result<String, ReleaseError> {
     if let Some(Some(fallback)) = &settings.fallback {
         let serves = today.release(fallback).is_some_and(|release| !release.serve.is_empty());
-        if fallback == model || !serves {
-            let why = format!("{fallback} can't be the fallback of {model}: another model that serves expected");
+        if !serves {
+            let why = format!("{fallback} can't be the fallback of {model}'s scopes: it serves nothing");
             return Err(ReleaseError::Invalid(why));
         }
     }

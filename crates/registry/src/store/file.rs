@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,6 +37,8 @@ pub(super) struct FileBucket {
     root: Arc<PathBuf>,
     /// How long a compare-and-swap waits for another's.
     lock_timeout: Duration,
+    /// Whether what killed writers left was looked for.
+    swept: Arc<AtomicBool>,
 }
 
 /// What a blocking part of a write needs.
@@ -43,7 +46,7 @@ type Told = Box<dyn Fn(u64) + Send>;
 
 impl FileBucket {
     pub(super) fn new(root: PathBuf, lock_timeout: Duration) -> Self {
-        Self { root: Arc::new(root), lock_timeout }
+        Self { root: Arc::new(root), lock_timeout, swept: Arc::default() }
     }
 
     fn path(&self, key: &str) -> PathBuf {
@@ -105,6 +108,9 @@ impl FileBucket {
         let fail = |error: io::Error| on_write(self.at(key), &error);
         let folder = self.root.join(TMP);
         place::make_folder(&folder).map_err(fail)?;
+        if !self.swept.swap(true, Ordering::Relaxed) {
+            place::sweep(&folder);
+        }
         let mut staged = tempfile::Builder::new().prefix("w-").tempfile_in(&folder).map_err(fail)?;
         let mut hashed = Hashed { file: staged.as_file_mut(), hasher: Sha256::new() };
         fill(&mut hashed)?;

@@ -89,10 +89,8 @@ mod tests {
         let known = |(id, shard): (ShardId, Shard)| {
             (id, KnownShard { digest: Digest::of(format::write(&shard)), shard: Arc::new(shard) })
         };
-        let head = format!(
-            r#"{{"format":"headgate.head/1.0","store_id":"s","generation":1,"change_id":"c","at":"2026-01-01T00:00:00Z",
-            "who":"w","what":"x","shards":{{}}}}"#
-        );
+        let head = r#"{"format":"headgate.head/1.0","store_id":"s","generation":1,"change_id":"c","who":"w","what":"x",
+            "at":"2026-01-01T00:00:00Z","shards":{}}"#;
         let head = format::read(format::HEAD, head.as_bytes()).unwrap();
         Catalog { head, shards: shards.into_iter().map(known).collect() }
     }

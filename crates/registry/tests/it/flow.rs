@@ -78,7 +78,8 @@ async fn scopes(store: &Store, dir: &std::path::Path) {
     let mut read: Vec<String> =
         listed.iter().filter(|m| m.base() == "scoped").map(|m| m.scope_text().unwrap()).collect();
     let mut expected = texts.map(str::to_owned).to_vec();
-    (read.sort(), expected.sort());
+    read.sort();
+    expected.sort();
     assert_eq!(read, expected);
     assert!(!listed.contains(&base) && listed.contains(&model("first")));
     let before = release::log(store, 1).await.unwrap().first().map_or(0, |head| head.generation);
@@ -102,7 +103,7 @@ async fn releasing(store: &Store, dir: &std::path::Path) {
     let canary = Promotion { weight: Some(5), why: "try it".into(), ..promotion(&m, number(2)) };
     release::promote(store, canary, WHO).await.unwrap();
     let changed = watcher.poll().await.unwrap().unwrap();
-    assert_eq!(changed.changes_since(Some(&catalog)).changed, [m.clone()]);
+    assert_eq!(changed.changes_since(Some(&catalog)).changed, std::slice::from_ref(&m));
     let served = |catalog: &headgate_registry::watch::Catalog| {
         let serve = &catalog.release(&m).unwrap().serve;
         serve.iter().map(|s| (s.version.get(), s.weight)).collect::<Vec<_>>()

@@ -9,147 +9,16 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use headgate_contract::catalog::Head;
 use headgate_contract::{Digest, Manifest, ModelName, Version, format, layout};
 use headgate_registry::release::{self, ReleaseError};
-use headgate_registry::store::{Bucket, ETag, Listing, Object, Part, Store, StoreError, When};
 use headgate_registry::{PublishError, Published};
 use proptest::prelude::*;
-use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, LocalSet};
 
+use crate::memory::{Gate, Memory, Objects, Verdict, store_of};
 use crate::sample;
-
-/// What becomes of a store call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Go,
-    /// It takes effect, and the reply is lost.
-    LoseReply,
-    /// It does not take effect, and the reply is lost.
-    LoseCall,
-    /// The actor dies before it.
-    Kill,
-    /// The actor dies after it took effect.
-    KillAfter,
-}
-
-type Objects = Arc<Mutex<BTreeMap<String, Bytes>>>;
-
-/// A store in memory; `gate` holds each call of an actor until the scheduler lets it through.
-#[derive(Clone, Debug, Default)]
-struct Memory {
-    objects: Objects,
-    gate: Option<Arc<Mutex<Option<oneshot::Sender<Verdict>>>>>,
-}
-
-impl Memory {
-    async fn call<T>(&self, at: &str, effect: impl FnOnce(&Objects) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let verdict = match &self.gate {
-            Some(gate) => {
-                let (open, opened) = oneshot::channel();
-                *gate.lock().unwrap() = Some(open);
-                opened.await.unwrap()
-            }
-            None => Verdict::Go,
-        };
-        let lost = || StoreError::Unreachable { at: at.to_owned(), why: "planned".to_owned() };
-        match verdict {
-            Verdict::Go => effect(&self.objects),
-            Verdict::LoseReply => {
-                _ = effect(&self.objects);
-                Err(lost())
-            }
-            Verdict::LoseCall => Err(lost()),
-            Verdict::Kill => std::future::pending().await,
-            Verdict::KillAfter => {
-                _ = effect(&self.objects);
-                std::future::pending().await
-            }
-        }
-    }
-
-    fn write(objects: &Objects, key: &str, bytes: Bytes, when: When<'_>) -> Result<ETag, StoreError> {
-        let (mut objects, at) = (objects.lock().unwrap(), key.to_owned());
-        let there = objects.get(key).map(|bytes| Digest::of(bytes).to_string());
-        let etag = ETag(Digest::of(&bytes).to_string());
-        match (when, there) {
-            (When::Absent, Some(_)) => return Err(StoreError::Exists { at }),
-            (When::Is(expected), there) if there.as_ref() != Some(&expected.0) => {
-                return Err(StoreError::Changed { at });
-            }
-            _ => {}
-        }
-        objects.insert(key.to_owned(), bytes);
-        Ok(etag)
-    }
-}
-
-#[async_trait]
-impl Bucket for Memory {
-    async fn get(&self, key: &str, _limit: u64, unless: Option<&ETag>) -> Result<Option<Object>, StoreError> {
-        let missing = || StoreError::NotFound { at: key.to_owned() };
-        let bytes = self.call(key, |objects| objects.lock().unwrap().get(key).cloned().ok_or_else(missing)).await?;
-        let etag = ETag(Digest::of(&bytes).to_string());
-        Ok((unless != Some(&etag)).then_some(Object { bytes, etag }))
-    }
-
-    async fn get_part(&self, key: &str, _from: u64, _len: u64) -> Result<Part, StoreError> {
-        Err(StoreError::NotFound { at: key.to_owned() })
-    }
-
-    async fn size(&self, key: &str) -> Result<Option<u64>, StoreError> {
-        self.call(key, |objects| Ok(objects.lock().unwrap().get(key).map(|bytes| bytes.len() as u64))).await
-    }
-
-    async fn put(&self, key: &str, bytes: Bytes, when: When<'_>) -> Result<ETag, StoreError> {
-        self.call(key, |objects| Self::write(objects, key, bytes, when)).await
-    }
-
-    async fn put_file(
-        &self,
-        key: &str,
-        path: &Path,
-        _written: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<ETag, StoreError> {
-        let bytes = Bytes::from(std::fs::read(path).unwrap());
-        self.call(key, |objects| Self::write(objects, key, bytes, When::Absent)).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Listing, StoreError> {
-        self.call(prefix, |objects| {
-            let mut listing = Listing::default();
-            for key in objects.lock().unwrap().keys().filter(|key| key.starts_with(prefix)) {
-                match key[prefix.len()..].split_once('/') {
-                    Some((folder, _)) => listing.folders.push(format!("{prefix}{folder}/")),
-                    None => listing.keys.push(key.clone()),
-                }
-            }
-            listing.folders.dedup();
-            Ok(listing)
-        })
-        .await
-    }
-
-    async fn delete(&self, key: &str) -> Result<(), StoreError> {
-        self.call(key, |objects| {
-            objects.lock().unwrap().remove(key);
-            Ok(())
-        })
-        .await
-    }
-}
-
-fn store_of(memory: Memory) -> Store {
-    Store::over("file:///memory".parse().unwrap(), memory)
-}
-
-/// A store in memory without faults.
-pub(crate) fn memory_store() -> Store {
-    store_of(Memory::default())
-}
 
 /// What an actor is to do.
 #[derive(Clone, Debug)]
@@ -168,7 +37,7 @@ enum Said {
 struct Actor {
     name: String,
     role: Role,
-    gate: Arc<Mutex<Option<oneshot::Sender<Verdict>>>>,
+    gate: Gate,
     task: JoinHandle<Said>,
 }
 
@@ -222,8 +91,7 @@ async fn run(objects: &Objects, mut actors: Vec<Actor>, plan: &[(u8, Verdict)]) 
         open.send(verdict).unwrap();
         if let Verdict::Kill | Verdict::KillAfter = verdict {
             // It takes the verdict, does what it still does, and stays where it is.
-            tokio::task::yield_now().await;
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
             let actor = actors.swap_remove(at);
             actor.task.abort();
             ended.push((actor.name, actor.role, None));

@@ -8,6 +8,7 @@ mod faults;
 mod files;
 mod flow;
 mod interleave;
+mod memory;
 mod minio;
 mod s3double;
 mod sample;

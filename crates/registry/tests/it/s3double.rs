@@ -171,7 +171,7 @@ async fn answer(service: S3Service, state: Arc<State>, request: http::Request<In
         _ => Kind::Delete,
     };
     *state.counts.lock().unwrap().entry(kind).or_default() += 1;
-    match planned(&state, kind, request.uri().path()) {
+    match planned(&state, kind, &request.uri().path().replace("%3D", "=")) {
         Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::Reply(status, code)) => {
             let text = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>planned</Message></Error>");
@@ -203,6 +203,8 @@ async fn spoil(reply: http::Response<Body>, fault: Fault) -> Reply {
     let whole = BodyExt::collect(body).await.unwrap().to_bytes();
     let some = if let Fault::CutBody = fault { whole.len() / 2 } else { 1.min(whole.len()) };
     let end = stream::once(async move {
+        // Let what came before go out.
+        tokio::time::sleep(Duration::from_millis(20)).await;
         if let Fault::SlowBody = fault {
             tokio::time::sleep(Duration::from_secs(3600)).await;
         }

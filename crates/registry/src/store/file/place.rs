@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
@@ -10,6 +11,8 @@ use tempfile::NamedTempFile;
 
 /// How often the folder is made anew when a concurrent deletion has taken it away.
 const TRIES: usize = 5;
+/// How long a temporary file lies untouched before its writer counts as dead.
+const LEFT_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// Puts `staged` at `path` where nothing is; `AlreadyExists` where something is.
 pub(super) fn create(root: &Path, staged: NamedTempFile, path: &Path) -> io::Result<()> {
@@ -48,6 +51,17 @@ pub(super) fn tidy(root: &Path, path: &Path) {
     for folder in path.ancestors().skip(1).take_while(|folder| *folder != root) {
         if fs::remove_dir(folder).is_err() {
             return;
+        }
+    }
+}
+
+/// Takes away what writers left that were killed long ago; one that still runs has touched its file since.
+pub(super) fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        if modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > LEFT_AFTER)) {
+            // Somebody else may sweep too; what can't be taken away does no harm.
+            _ = fs::remove_file(entry.path());
         }
     }
 }

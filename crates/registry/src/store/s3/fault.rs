@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use aws_sdk_s3::config::http::HttpResponse;
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use crate::store::{StoreError, When};
 
@@ -124,10 +124,17 @@ impl Said {
     }
 }
 
-/// The error with everything that caused it, in one line.
-fn said(error: &(impl Error + 'static)) -> String {
-    let text = DisplayErrorContext(error).to_string();
-    let line = text.split(" (").next().unwrap_or_default();
+/// The error with everything that caused it, in one line; what repeats its cause is said once.
+fn said(error: &(dyn Error + 'static)) -> String {
+    let mut line = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let part = error.to_string();
+        if !line.contains(&part) {
+            line = if line.is_empty() { part } else { format!("{line}: {part}") };
+        }
+        next = error.source();
+    }
     line.chars().take(400).collect()
 }
 
