@@ -104,7 +104,7 @@ pub(crate) async fn run(global: &Global, up: Up) -> Result<ExitCode, UpError> {
         _ = terminate.recv() => true,
     };
     if !stopped_early {
-        banner::print(&system, &url, &up);
+        print!("{}", banner::text(&system, &url, &up));
         tokio::select! {
             () = system.narrate() => {}
             _ = interrupt.recv() => {}

@@ -1,41 +1,55 @@
 //! What `up` prints once everything runs: what is where, and lines to paste.
 
+use std::fmt::Write as _;
+
 use std::path::{Path, PathBuf};
 
 use super::{System, sample};
 use crate::cli::Up;
 
-/// Prints it to standard output.
-pub(crate) fn print(system: &System, store: &str, up: &Up) {
+/// All of it.
+pub(crate) fn text(system: &System, store: &str, up: &Up) -> String {
     let width = system.parts().map(|(part, _)| part.part.name.len()).max().unwrap_or(0).max("store".len());
-    println!("\nHeadgate runs; Ctrl-C stops it.\n");
+    let mut text = "\nHeadgate runs; Ctrl-C stops it.\n\n".to_owned();
+    let mut line = |name: &str, what: String| {
+        // Writing to a string can't fail.
+        let _ = writeln!(text, "  {name:width$}  {what}");
+    };
     for (part, address) in system.parts() {
         let admin = if part.part.name == "gateway" { format!("   admin http://{}", up.admin) } else { String::new() };
-        println!("  {:width$}  http://{address}{admin}", part.part.name);
+        line(&part.part.name, format!("http://{address}{admin}"));
     }
-    println!("  {:width$}  {store}", "store");
-    println!("  {:width$}  {}", "logs", up.dir.join("logs").display());
+    line("store", store.to_owned());
+    line("logs", up.dir.join("logs").display().to_string());
     if !up.no_sample {
-        print_sample(up);
+        text.push_str(&sample_lines(up));
     }
+    text
 }
 
-fn print_sample(up: &Up) {
-    let program = program();
-    let model = sample::MODEL;
-    let target = sample::TARGET;
+fn sample_lines(up: &Up) -> String {
+    let (program, model, target) = (program(), sample::MODEL, sample::TARGET);
     let data = up.dir.join(sample::FILE);
-    println!("\nIs this wine good? Ask the sample model:\n");
-    println!("  curl -s http://{}/v1/models/{model}:predict -d '{}'", up.listen, sample::request());
-    println!("\nTrain a second version; it is proven and takes over while the first goes on serving:\n");
-    println!(
-        "  {program} train --data {} --target {target} --model {model} --param num_leaves=7 --promote",
+    format!(
+        "
+Is this wine good? Ask the sample model:
+
+  curl -s http://{}/v1/models/{model}:predict -d '{}'
+
+Train a second version; it is proven and takes over while the first goes on serving:
+
+  {program} train --data {} --target {target} --model {model} --param num_leaves=7 --promote
+
+See what is served where, and take it back:
+
+  {program} status
+  {program} rollback {model}
+
+",
+        up.listen,
+        sample::request(),
         data.display()
-    );
-    println!("\nSee what is served where, and take it back:\n");
-    println!("  {program} status");
-    println!("  {program} rollback {model}");
-    println!();
+    )
 }
 
 /// This program as the reader would type it: relative to the current directory where it is below it.

@@ -1,3 +1,7 @@
-//! The house's own rules, and the command as its users run it.
+//! The house's own rules, and the command as its users run it: real processes, real files, real calls.
 
 mod arrows;
+mod bank;
+mod release;
+mod system;
+mod up;
