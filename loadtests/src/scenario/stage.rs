@@ -148,8 +148,7 @@ impl Stage {
         driving.running.control.stop();
         let load = LoadReport::from(&driving.running.finish().await?);
         for (name, now) in self.system.usage() {
-            // A part that was started anew counts from 0.
-            if let Some(cpu) = driving.usage.get(&name).and_then(|before| now.cpu.checked_sub(before.cpu)) {
+            if let Some(cpu) = driving.usage.get(&name).and_then(|before| now.cpu_since(*before)) {
                 let each = cpu.as_secs_f64() * 1e6 / load.requests.max(1) as f64;
                 report.figure(format!("processor time a request, {name}"), each, "us");
             }
