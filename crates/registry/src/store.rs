@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use headgate_contract::ModelName;
+use headgate_contract::{Digest, ModelName};
 
 pub mod bucket;
 pub mod error;
@@ -142,15 +142,17 @@ impl Store {
         self.bucket().put(key, bytes.into(), When::Is(etag)).await
     }
 
-    /// Writes an object from a local file, where there is none. `on_progress` is told how many bytes have gone so far.
+    /// Writes an object from a local file, where there is none, if the file is still what `sha256` says. `on_progress` is
+    /// told how many bytes have gone so far.
     pub async fn create_from_file(
         &self,
         key: &str,
         path: &Path,
+        sha256: &Digest,
         on_progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<ETag, StoreError> {
         key::check(key)?;
-        self.bucket().put_file(key, path, on_progress).await
+        self.bucket().put_file(key, path, sha256, on_progress).await
     }
 
     /// Lists what is directly below `prefix`, which is empty or ends with a slash.

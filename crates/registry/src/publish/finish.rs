@@ -75,7 +75,7 @@ async fn upload(
     };
     let mut attempt = 0;
     loop {
-        let error = match store.create_from_file(&key, path, &tell).await {
+        let error = match store.create_from_file(&key, path, &entry.sha256, &tell).await {
             Ok(_) => return Ok(()),
             Err(error) if error.uncertain() => error,
             Err(error) => return Err(error.into()),

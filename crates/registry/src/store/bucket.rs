@@ -4,6 +4,7 @@ use std::{fmt, path::Path};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use headgate_contract::Digest;
 
 use super::StoreError;
 
@@ -59,9 +60,15 @@ pub trait Bucket: fmt::Debug + Send + Sync {
     async fn size(&self, key: &str) -> Result<Option<u64>, StoreError>;
     /// Writes an object.
     async fn put(&self, key: &str, bytes: Bytes, when: When<'_>) -> Result<ETag, StoreError>;
-    /// Writes an object from a local file, create-only; `written` is told how many bytes have gone so far.
-    async fn put_file(&self, key: &str, path: &Path, written: &(dyn Fn(u64) + Send + Sync))
-    -> Result<ETag, StoreError>;
+    /// Writes an object from a local file, create-only, if the file is still what `sha256` says;
+    /// [`StoreError::FileChanged`] otherwise. `written` is told how many bytes have gone so far.
+    async fn put_file(
+        &self,
+        key: &str,
+        path: &Path,
+        sha256: &Digest,
+        written: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<ETag, StoreError>;
     /// Lists what is directly below `prefix`, which is empty or ends with a slash.
     async fn list(&self, prefix: &str) -> Result<Listing, StoreError>;
     /// Deletes an object; one that is not there is no error.

@@ -99,6 +99,12 @@ pub enum StoreError {
         /// The key.
         key: String,
     },
+    /// A local file is no longer what it was when it was hashed. The caller's fault.
+    #[error("file {path} was changed while it was read")]
+    FileChanged {
+        /// The file.
+        path: String,
+    },
     /// The store refused the call, or a local file could not be read.
     #[error("{at}: {why}")]
     Refused {

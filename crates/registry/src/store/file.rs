@@ -146,7 +146,7 @@ impl FileBucket {
         Ok(etag)
     }
 
-    fn write_file(&self, key: &str, path: &Path, written: &Told) -> Result<ETag, StoreError> {
+    fn write_file(&self, key: &str, path: &Path, sha256: &Digest, written: &Told) -> Result<ETag, StoreError> {
         if self.path(key).exists() {
             return Err(StoreError::Exists { at: self.at(key) });
         }
@@ -166,6 +166,9 @@ impl FileBucket {
                 written(done);
             }
         })?;
+        if etag.0 != sha256.to_string() {
+            return Err(StoreError::FileChanged { path: path.display().to_string() });
+        }
         self.create(key, staged).map(|()| etag)
     }
 
@@ -274,11 +277,13 @@ impl Bucket for FileBucket {
         &self,
         key: &str,
         path: &Path,
+        sha256: &Digest,
         written: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<ETag, StoreError> {
-        let (path, (tell, mut told)) = (path.to_owned(), tokio::sync::watch::channel(0));
+        let (path, sha256) = (path.to_owned(), *sha256);
+        let (tell, mut told) = tokio::sync::watch::channel(0);
         let tell: Told = Box::new(move |done| _ = tell.send_replace(done));
-        let work = self.blocking(key, move |bucket, key| bucket.write_file(key, &path, &tell));
+        let work = self.blocking(key, move |bucket, key| bucket.write_file(key, &path, &sha256, &tell));
         tokio::pin!(work);
         loop {
             tokio::select! {

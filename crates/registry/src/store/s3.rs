@@ -10,6 +10,7 @@ use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::{Bytes, BytesMut};
+use headgate_contract::Digest;
 use rand::Rng as _;
 
 use super::bucket::{Bucket, ETag, Listing, Object, Part, When};
@@ -211,9 +212,10 @@ impl Bucket for S3Bucket {
         &self,
         key: &str,
         path: &Path,
+        sha256: &Digest,
         written: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<ETag, StoreError> {
-        upload::upload(self, key, path, written).await
+        upload::upload(self, key, path, sha256, written).await
     }
 
     async fn list(&self, prefix: &str) -> Result<Listing, StoreError> {

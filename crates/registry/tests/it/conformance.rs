@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use headgate_contract::Digest;
 use headgate_registry::store::{Intent, Store, StoreError};
 
 use crate::minio::Minio;
@@ -148,9 +149,12 @@ async fn large_objects(store: &Store) {
         std::fs::write(&from, &bytes).unwrap();
         let told = AtomicU64::new(0);
         let tell = |done| told.store(done, Ordering::Relaxed);
-        store.create_from_file(key, &from, &tell).await.unwrap();
+        let sha256 = Digest::of(&bytes);
+        let changed = store.create_from_file(key, &from, &Digest::of("else"), &tell).await.unwrap_err();
+        assert!(matches!(changed, StoreError::FileChanged { .. }) && !store.exists(key).await.unwrap(), "{changed}");
+        store.create_from_file(key, &from, &sha256, &tell).await.unwrap();
         assert_eq!(told.swap(0, Ordering::Relaxed), size);
-        assert!(store.create_from_file(key, &from, &tell).await.unwrap_err().is_exists());
+        assert!(store.create_from_file(key, &from, &sha256, &tell).await.unwrap_err().is_exists());
         assert_eq!(store.size(key).await.unwrap(), Some(size));
         store.fetch_to(key, &to, size, &tell).await.unwrap();
         assert_eq!(told.load(Ordering::Relaxed), size);
@@ -163,6 +167,7 @@ async fn large_objects(store: &Store) {
     let error = store.fetch_to("large/parts", &to, 1 << 20, &|_| {}).await.unwrap_err();
     assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
     assert!(store.fetch_to("large/missing", &to, 5, &|_| {}).await.unwrap_err().is_not_found());
-    let unreadable = store.create_from_file("large/x", &dir.path().join("nothing"), &|_| {}).await.unwrap_err();
+    let unreadable = store.create_from_file("large/x", &dir.path().join("nothing"), &Digest::of(""), &|_| {}).await;
+    let unreadable = unreadable.unwrap_err();
     assert!(unreadable.to_string().contains("nothing"), "{unreadable}");
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use headgate_contract::catalog::Head;
-use headgate_contract::{format, layout};
+use headgate_contract::{Digest, format, layout};
 use headgate_registry::PublishError;
 use headgate_registry::publish::Outcome;
 use headgate_registry::release::{self, ReleaseError};
@@ -86,9 +86,11 @@ async fn a_full_bucket_says_so_and_an_upload_in_parts_leaves_nothing_behind() {
     double.fault(Kind::Put, "doc", Fault::Reply(507, "XMinioStorageFull"), 1);
     assert!(matches!(store.create("doc", "x").await, Err(StoreError::Full { .. })));
     let large = dir.path().join("large");
-    std::fs::write(&large, vec![3; 40 << 20]).unwrap();
+    let bytes = vec![3; 40 << 20];
+    std::fs::write(&large, &bytes).unwrap();
+    let sha256 = Digest::of(&bytes);
     double.fault(Kind::Put, "large", Fault::Reply(507, "XMinioStorageFull"), 1);
-    assert!(matches!(store.create_from_file("large", &large, &|_| {}).await, Err(StoreError::Full { .. })));
+    assert!(matches!(store.create_from_file("large", &large, &sha256, &|_| {}).await, Err(StoreError::Full { .. })));
     assert_eq!((double.open_uploads(), double.read("large")), (0, None));
 }
 

@@ -103,6 +103,7 @@ impl Bucket for Memory {
         &self,
         key: &str,
         path: &Path,
+        _sha256: &Digest,
         _written: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<ETag, StoreError> {
         let bytes = Bytes::from(std::fs::read(path).unwrap());

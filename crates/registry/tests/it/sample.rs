@@ -20,7 +20,10 @@ pub(crate) fn number(version: u64) -> Version {
 /// A version of `model` whose one file says `build`, kept in `dir`.
 pub(crate) fn version(model: &ModelName, build: &str, dir: &Path) -> NewVersion {
     let file = dir.join(format!("{}.txt", Digest::of(build)));
-    std::fs::write(&file, format!("tree of {build}")).unwrap();
+    // Another trainer of the same build may be reading it.
+    if !file.exists() {
+        std::fs::write(&file, format!("tree of {build}")).unwrap();
+    }
     let output = Output { name: "p".into(), role: Role::Value, dtype: Dtype::Fp64, width: 1, classes: vec![] };
     NewVersion {
         model: model.clone(),

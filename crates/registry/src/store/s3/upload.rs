@@ -4,13 +4,15 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use headgate_contract::Digest;
+use sha2::{Digest as _, Sha256};
 
 use super::fault::Said;
 use super::{Bucket, ETag, S3Bucket, StoreError, When};
@@ -28,12 +30,16 @@ pub(super) async fn upload(
     to: &S3Bucket,
     key: &str,
     path: &Path,
+    sha256: &Digest,
     written: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<ETag, StoreError> {
     let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), Arc::new(file))));
     let (size, file) = opened.map_err(|error| unreadable(path, &error))?;
+    let source = Source { path, file, hasher: Arc::new(Mutex::new(Sha256::new())) };
     if size <= WHOLE_BYTES_MAX {
-        let etag = to.put(key, read(path, &file, 0, size).await?, When::Absent).await?;
+        let bytes = source.read(0, size).await?;
+        source.check(sha256)?;
+        let etag = to.put(key, bytes, When::Absent).await?;
         written(size);
         return Ok(etag);
     }
@@ -42,7 +48,7 @@ pub(super) async fn upload(
     let Some(id) = begun.upload_id() else {
         return Err(StoreError::Refused { at: to.at(key), why: "the server gave no upload id".to_owned() });
     };
-    let upload = Upload { to, key, id, path, file, size, written };
+    let upload = Upload { to, key, id, source, sha256, size, written };
     match upload.send().await {
         Ok(etag) => Ok(etag),
         Err(error) => {
@@ -57,8 +63,8 @@ struct Upload<'a> {
     to: &'a S3Bucket,
     key: &'a str,
     id: &'a str,
-    path: &'a Path,
-    file: Arc<File>,
+    source: Source<'a>,
+    sha256: &'a Digest,
     size: u64,
     written: &'a (dyn Fn(u64) + Send + Sync),
 }
@@ -67,9 +73,15 @@ impl Upload<'_> {
     async fn send(&self) -> Result<ETag, StoreError> {
         let part_bytes = PART_BYTES_MIN.max(self.size.div_ceil(PARTS_MAX));
         let done = AtomicU64::new(0);
-        let parts = (0..self.size.div_ceil(part_bytes)).map(|index| self.part(index, part_bytes, &done));
+        let parts = (0..self.size.div_ceil(part_bytes)).map(|index| (index as i32 + 1, index * part_bytes));
+        // Read one after the other, as the digest wants it; sent several at once.
+        let read = stream::iter(parts).then(|(number, from)| async move {
+            (number, self.source.read(from, part_bytes.min(self.size - from)).await)
+        });
+        let sent = read.map(|(number, bytes)| self.part(number, bytes, &done)).buffered(PARTS_AT_ONCE);
         // Boxed: the compiler can't see that a stream of borrowing futures may move between threads.
-        let parts: Vec<CompletedPart> = stream::iter(parts).buffered(PARTS_AT_ONCE).boxed().try_collect().await?;
+        let parts: Vec<CompletedPart> = sent.boxed().try_collect().await?;
+        self.source.check(self.sha256)?;
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let request = self.to.client.complete_multipart_upload().bucket(&self.to.bucket).key(self.to.full(self.key));
         let request = request.upload_id(self.id).if_none_match("*").multipart_upload(parts);
@@ -80,10 +92,14 @@ impl Upload<'_> {
         }
     }
 
-    async fn part(&self, index: u64, part_bytes: u64, done: &AtomicU64) -> Result<CompletedPart, StoreError> {
-        let from = index * part_bytes;
-        let bytes = read(self.path, &self.file, from, part_bytes.min(self.size - from)).await?;
-        let (len, number) = (bytes.len() as u64, index as i32 + 1);
+    async fn part(
+        &self,
+        number: i32,
+        bytes: Result<Bytes, StoreError>,
+        done: &AtomicU64,
+    ) -> Result<CompletedPart, StoreError> {
+        let bytes = bytes?;
+        let len = bytes.len() as u64;
         let request = self.to.client.upload_part().bucket(&self.to.bucket).key(self.to.full(self.key));
         let request = request.upload_id(self.id).part_number(number).body(ByteStream::from(bytes));
         match request.customize().config_override(self.to.patient(len)).send().await {
@@ -105,13 +121,35 @@ impl Upload<'_> {
     }
 }
 
-async fn read(path: &Path, file: &Arc<File>, from: u64, len: u64) -> Result<Bytes, StoreError> {
-    let file = Arc::clone(file);
-    let part = tokio::task::spawn_blocking(move || {
-        let mut bytes = vec![0; len as usize];
-        file.read_exact_at(&mut bytes, from).map(|()| Bytes::from(bytes))
-    });
-    part.await.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(|error| unreadable(path, &error))
+/// The local file, hashed while it is read.
+struct Source<'a> {
+    path: &'a Path,
+    file: Arc<File>,
+    hasher: Arc<Mutex<Sha256>>,
+}
+
+impl Source<'_> {
+    /// The next part: parts are read in their order.
+    async fn read(&self, from: u64, len: u64) -> Result<Bytes, StoreError> {
+        let (file, hasher) = (Arc::clone(&self.file), Arc::clone(&self.hasher));
+        let part = tokio::task::spawn_blocking(move || {
+            let mut bytes = vec![0; len as usize];
+            file.read_exact_at(&mut bytes, from)?;
+            hasher.lock().unwrap_or_else(PoisonError::into_inner).update(&bytes);
+            Ok(Bytes::from(bytes))
+        });
+        let part = part.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        part.map_err(|error| unreadable(self.path, &error))
+    }
+
+    /// Whether all that was read is what was to be sent.
+    fn check(&self, sha256: &Digest) -> Result<(), StoreError> {
+        let read = self.hasher.lock().unwrap_or_else(PoisonError::into_inner).clone().finalize();
+        match Digest::from_bytes(read.into()) == *sha256 {
+            true => Ok(()),
+            false => Err(StoreError::FileChanged { path: self.path.display().to_string() }),
+        }
+    }
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> StoreError {
