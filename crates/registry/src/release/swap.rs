@@ -96,20 +96,28 @@ enum Settled {
 pub(super) async fn swap(store: &Store, who: &str, edit: &mut dyn Edit) -> Result<Promoted, ReleaseError> {
     store.probe(Intent::Release).await?;
     let note = Note { change_id: random_id(), at: Timestamp::now(), who: who.to_owned() };
-    let mut swap = Swap { store, note, began: Instant::now(), pending: false, read: HashMap::new() };
-    match swap.run(edit).await {
-        // A try of ours may still be on its way.
-        Err(ReleaseError::Store(source)) if swap.pending => Err(ReleaseError::Unknown { source }),
-        result => result,
+    let mut swap = Swap { store, note, began: Instant::now(), pending: None, read: HashMap::new() };
+    let result = swap.run(edit).await;
+    if swap.pending.is_none() {
+        return result;
     }
+    // A try of ours may still be on its way.
+    let at = store.at(layout::HEAD);
+    let source = match result {
+        Err(ReleaseError::Store(source)) => source,
+        Err(ReleaseError::Broken(why)) => StoreError::Damaged { at, why },
+        Err(ReleaseError::Abandoned { seconds }) => StoreError::Timeout { at, timeout_ms: seconds * 1000 },
+        result => return result,
+    };
+    Err(ReleaseError::Unknown { source })
 }
 
 struct Swap<'a> {
     store: &'a Store,
     note: Note,
     began: Instant,
-    /// Whether a try of ours was sent whose fate is not known.
-    pending: bool,
+    /// What a try of ours makes that was sent and may still be on its way.
+    pending: Option<Promoted>,
     /// Shards that were read; their content never changes.
     read: HashMap<Digest, Shard>,
 }
@@ -120,6 +128,9 @@ impl Swap<'_> {
         let mut first: Option<Today> = None;
         for attempt in 1.. {
             let today = self.today(models.as_ref()).await?;
+            if let Some(won) = self.arrived(&today).await? {
+                return Ok(won);
+            }
             match &first {
                 Some(first) => still_ours(first, &today, models.as_ref())?,
                 None => refuse_a_second_birth(self.store, &today).await?,
@@ -164,13 +175,29 @@ impl Swap<'_> {
             Err(error) if error.uncertain() => self.settle(&head, error).await?,
             Err(error) => return Err(error.into()),
         };
-        self.pending = matches!(settled, Settled::NotYet);
-        Ok(matches!(settled, Settled::Won).then_some(Promoted {
-            store_id: head.store_id,
-            generation: head.generation,
-            changed: true,
-            changes,
-        }))
+        let made = Promoted { store_id: head.store_id, generation: head.generation, changed: true, changes };
+        match settled {
+            Settled::Won => return Ok(Some(made)),
+            Settled::Lost => self.pending = None,
+            Settled::NotYet => self.pending = Some(made),
+        }
+        Ok(None)
+    }
+
+    /// What an early try has made after all; none where it can't arrive any more, or has not yet.
+    async fn arrived(&mut self, today: &Today) -> Result<Option<Promoted>, ReleaseError> {
+        let now = today.head.as_ref().map_or(0, |head| head.head.generation);
+        let Some(generation) = self.pending.as_ref().map(|made| made.generation) else { return Ok(None) };
+        let found = match &today.head {
+            Some(head) if now == generation => Some(head.head.change_id.clone()),
+            Some(_) if now > generation => read_old_head(self.store, generation).await?.map(|head| head.change_id),
+            _ => return Ok(None),
+        };
+        let made = self.pending.take();
+        match found {
+            Some(change_id) => Ok(made.filter(|_| change_id == self.note.change_id)),
+            None => Err(ReleaseError::Broken(format!("{} is missing", layout::old_head(generation)))),
+        }
     }
 
     /// Whether generation g+1 is ours.

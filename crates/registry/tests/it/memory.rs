@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use headgate_contract::Digest;
+use headgate_contract::{Digest, layout};
 use headgate_registry::store::{Bucket, ETag, Listing, Object, Part, Store, StoreError, When};
 use tokio::sync::oneshot;
 
@@ -18,6 +18,8 @@ pub(crate) enum Verdict {
     LoseReply,
     /// It does not take effect, and the reply is lost.
     LoseCall,
+    /// The reply is lost, and a write takes effect only so many calls later.
+    Late(u8),
     /// The actor dies before it.
     Kill,
     /// The actor dies after it took effect.
@@ -33,19 +35,57 @@ pub(crate) type Gate = Arc<Mutex<Option<oneshot::Sender<Verdict>>>>;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory {
     pub(crate) objects: Objects,
+    /// Writes that are still on their way, of all actors.
+    pub(crate) late: Arc<Mutex<Vec<Late>>>,
     pub(crate) gate: Option<Gate>,
+    /// The head, where there was one, as this actor read it first, once it has.
+    pub(crate) first_head: Arc<Mutex<Option<Option<Bytes>>>>,
+}
+
+/// A write that is on its way.
+#[derive(Clone, Debug)]
+pub(crate) struct Late {
+    calls: u8,
+    key: String,
+    bytes: Bytes,
+    only: Option<ETag>,
 }
 
 impl Memory {
+    /// This store as one more actor sees it.
+    pub(crate) fn for_actor(&self, gate: &Gate) -> Self {
+        Self { gate: Some(Arc::clone(gate)), first_head: Arc::default(), ..self.clone() }
+    }
+
+    /// Lets a call pass: writes on their way come nearer, or all of them arrive.
+    pub(crate) fn passes(&self, all: bool) {
+        let mut late = self.late.lock().unwrap();
+        late.iter_mut().for_each(|write| write.calls = if all { 0 } else { write.calls.saturating_sub(1) });
+        for write in late.extract_if(.., |write| write.calls == 0) {
+            let when = write.only.as_ref().map_or(When::Absent, When::Is);
+            // It may come too late: nobody hears.
+            _ = Self::write(&self.objects, &write.key, write.bytes, when);
+        }
+    }
+
+    async fn verdict(&self) -> Verdict {
+        let Some(gate) = &self.gate else { return Verdict::Go };
+        let (open, opened) = oneshot::channel();
+        *gate.lock().unwrap() = Some(open);
+        opened.await.unwrap()
+    }
+
     async fn call<T>(&self, at: &str, effect: impl FnOnce(&Objects) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let verdict = match &self.gate {
-            Some(gate) => {
-                let (open, opened) = oneshot::channel();
-                *gate.lock().unwrap() = Some(open);
-                opened.await.unwrap()
-            }
-            None => Verdict::Go,
-        };
+        let verdict = self.verdict().await;
+        self.conclude(verdict, at, effect).await
+    }
+
+    async fn conclude<T>(
+        &self,
+        verdict: Verdict,
+        at: &str,
+        effect: impl FnOnce(&Objects) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let lost = || StoreError::Unreachable { at: at.to_owned(), why: "planned".to_owned() };
         match verdict {
             Verdict::Go => effect(&self.objects),
@@ -53,7 +93,7 @@ impl Memory {
                 _ = effect(&self.objects);
                 Err(lost())
             }
-            Verdict::LoseCall => Err(lost()),
+            Verdict::LoseCall | Verdict::Late(_) => Err(lost()),
             Verdict::Kill => std::future::pending().await,
             Verdict::KillAfter => {
                 _ = effect(&self.objects);
@@ -82,7 +122,14 @@ impl Memory {
 impl Bucket for Memory {
     async fn get(&self, key: &str, _limit: u64, unless: Option<&ETag>) -> Result<Option<Object>, StoreError> {
         let missing = || StoreError::NotFound { at: key.to_owned() };
-        let bytes = self.call(key, |objects| objects.lock().unwrap().get(key).cloned().ok_or_else(missing)).await?;
+        let read = |objects: &Objects| {
+            let found = objects.lock().unwrap().get(key).cloned();
+            if key == layout::HEAD {
+                self.first_head.lock().unwrap().get_or_insert_with(|| found.clone());
+            }
+            found.ok_or_else(missing)
+        };
+        let bytes = self.call(key, read).await?;
         let etag = ETag(Digest::of(&bytes).to_string());
         Ok((unless != Some(&etag)).then_some(Object { bytes, etag }))
     }
@@ -96,7 +143,12 @@ impl Bucket for Memory {
     }
 
     async fn put(&self, key: &str, bytes: Bytes, when: When<'_>) -> Result<ETag, StoreError> {
-        self.call(key, |objects| Self::write(objects, key, bytes, when)).await
+        let verdict = self.verdict().await;
+        if let Verdict::Late(calls) = verdict {
+            let only = if let When::Is(etag) = when { Some(etag.clone()) } else { None };
+            self.late.lock().unwrap().push(Late { calls, key: key.to_owned(), bytes: bytes.clone(), only });
+        }
+        self.conclude(verdict, key, |objects| Self::write(objects, key, bytes, when)).await
     }
 
     async fn put_file(
