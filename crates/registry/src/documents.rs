@@ -25,9 +25,11 @@ pub(crate) async fn heavy<T: Send + 'static>(bytes: usize, work: impl FnOnce() -
     if bytes <= HEAVY_BYTES {
         return work();
     }
-    match tokio::task::spawn_blocking(work).await {
+    match tokio::task::spawn_blocking(work).await.map_err(tokio::task::JoinError::try_into_panic) {
         Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The runtime is ending, and this task with it.
+        Err(Err(_)) => std::future::pending().await,
     }
 }
 

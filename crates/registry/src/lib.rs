@@ -14,7 +14,13 @@
 //! - [`request`]: a publisher without the right to release asks for it
 //!
 //! # Who needs which rights
-//! Readers (serving, listing) need reads alone. Publishers write below `models/<model>/`, releasers below `catalog/`.
+//! Readers (serving, listing) need reads alone. Publishers write below `models/<model>/`, releasers below `catalog/`. The
+//! first write of a process is a probe of what the store can do, `models/<model>/build=probe.json` or
+//! `catalog/probe.json`; nobody needs the right to delete.
+//!
+//! # What a failure means
+//! Every error says whose fault it is in words, and [`StoreError::retryable`] whether the same call can succeed later. The
+//! S3 client tries [`StoreOptions::attempts`] times by itself. Writes whose reply was lost are looked up, never guessed.
 
 mod catalog;
 mod documents;

@@ -14,6 +14,7 @@ mod promote;
 mod restore;
 mod single;
 mod swap;
+mod today;
 
 use promote::Promote;
 use restore::Restore;

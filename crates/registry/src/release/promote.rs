@@ -9,7 +9,8 @@ use headgate_contract::release::Labelled;
 use headgate_contract::{Digest, Manifest, ModelName, Release, Version};
 
 use super::edit::{WHOLE, promote, stable};
-use super::swap::{Edit, Note, Plan, Today};
+use super::swap::{Edit, Note, Plan};
+use super::today::Today;
 use super::{Promotion, ReleaseError};
 use crate::gate::{self, Condition};
 use crate::store::Store;

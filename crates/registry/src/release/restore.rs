@@ -9,7 +9,8 @@ use headgate_contract::catalog::Head;
 
 use super::ReleaseError;
 use super::edit;
-use super::swap::{Edit, Note, Plan, Today};
+use super::swap::{Edit, Note, Plan};
+use super::today::Today;
 use crate::catalog::{CatalogError, read_head, read_old_head, read_shard};
 use crate::store::Store;
 

@@ -8,7 +8,8 @@ use headgate_contract::release::{Labelled, SERVE_MAX, Shadow};
 use headgate_contract::{ModelName, Release, Version};
 
 use super::edit::{self, CANARY, STABLE};
-use super::swap::{Edit, Note, Plan, Today};
+use super::swap::{Edit, Note, Plan};
+use super::today::Today;
 use super::{ReleaseError, Settings};
 
 /// The most labels of a model.

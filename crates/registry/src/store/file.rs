@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -111,7 +112,10 @@ impl FileBucket {
         if !self.swept.swap(true, Ordering::Relaxed) {
             place::sweep(&folder);
         }
-        let mut staged = tempfile::Builder::new().prefix("w-").tempfile_in(&folder).map_err(fail)?;
+        // As the user's mask allows: a backend that runs as another user has to be able to read what a trainer wrote.
+        let readable = std::fs::Permissions::from_mode(0o666);
+        let mut staged =
+            tempfile::Builder::new().prefix("w-").permissions(readable).tempfile_in(&folder).map_err(fail)?;
         let mut hashed = Hashed { file: staged.as_file_mut(), hasher: Sha256::new() };
         fill(&mut hashed)?;
         let digest = Digest::from_bytes(hashed.hasher.finalize().into());

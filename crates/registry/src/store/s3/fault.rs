@@ -90,9 +90,10 @@ impl Said {
             Self::Missing => StoreError::NotFound { at },
             Self::NoBucket => StoreError::NoStore { at: bucket_of(&at) },
             // Without the right to list, S3 tells a reader neither that a key is missing nor that it is forbidden.
-            Self::Denied(why) => {
+            Self::Denied(why) if why.starts_with("403") => {
                 StoreError::Forbidden { at, why: format!("{why} (a missing key reads so too, without s3:ListBucket)") }
             }
+            Self::Denied(why) => StoreError::Forbidden { at, why },
             Self::NoRange => StoreError::Damaged { at, why: "it is shorter than it should be".to_owned() },
             Self::Late => StoreError::Timeout { at, timeout_ms: timeout.as_millis() as u64 },
             Self::Down(why) => StoreError::Unreachable { at, why },
@@ -129,7 +130,7 @@ fn said(error: &(dyn Error + 'static)) -> String {
     let mut line = String::new();
     let mut next = Some(error);
     while let Some(error) = next {
-        let part = error.to_string();
+        let part = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
         if !line.contains(&part) {
             line = if line.is_empty() { part } else { format!("{line}: {part}") };
         }
