@@ -58,7 +58,8 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 /// Lines on standard error, as text or JSON. One who has set up logging already keeps it.
 fn telemetry(log: &Log) -> Result<(), String> {
     let filter: EnvFilter = log.filter.parse().map_err(|e| format!("'log.filter' is '{}': {e}", log.filter))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
     let _ = match log.json {
         true => builder.json().try_init(),
         false => builder.try_init(),

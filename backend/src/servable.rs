@@ -15,7 +15,7 @@ use crate::schema::Schema;
 pub struct Servable {
     /// What it takes and gives.
     pub schema: Schema,
-    /// The manifest.
+    /// The manifest; without its evidence once proven.
     pub manifest: Manifest,
     /// Where its calls are counted.
     pub series: Arc<Series>,
@@ -42,6 +42,15 @@ impl Servable {
         let digest_header =
             HeaderValue::from_str(&schema.digest.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""));
         Self { version_header, digest_header, schema, manifest, series, engine: Some(engine), _holds: Box::new(holds) }
+    }
+
+    /// Drops what was only needed to prove the version: a manifest's golden rows and statistics are often larger than
+    /// the model itself.
+    pub fn forget_evidence(&mut self) {
+        self.manifest.golden = None;
+        self.manifest.statistics = Vec::new();
+        self.manifest.metrics.clear();
+        self.manifest.extra.clear();
     }
 
     /// What scores. None only while it is being dropped.

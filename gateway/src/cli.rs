@@ -154,7 +154,8 @@ async fn reload_on_hangup(args: Cli, reload: impl Fn(Config), mut hangup: Signal
 
 fn start_log(log: &Log) {
     let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
     // A process that has a log already keeps it.
     let started = if log.json { builder.json().try_init() } else { builder.try_init() };
     if let Err(error) = started {

@@ -32,6 +32,8 @@ const STORES_MAX: usize = 16;
 /// The fleet.
 pub struct Fleet {
     config: Arc<ArcSwap<Config>>,
+    /// What backends tell this gateway from others by: random, as two may share an address.
+    name: String,
     snapshot: ArcSwap<Snapshot>,
     /// Held while a new snapshot is made.
     writer: Mutex<()>,
@@ -59,6 +61,7 @@ impl Fleet {
     pub fn new(config: Arc<ArcSwap<Config>>, stop: CancellationToken) -> Arc<Self> {
         Arc::new(Self {
             config,
+            name: format!("{:016x}", rand::random::<u64>()),
             snapshot: ArcSwap::from_pointee(Snapshot::default()),
             writer: Mutex::default(),
             listed: Mutex::default(),

@@ -69,7 +69,13 @@ impl Workshop {
         if servable.manifest.golden.is_none() {
             tracing::warn!(%model, %version, "it has no golden rows: served without a proof");
         }
-        stage::off_thread(move || prove::prove(&servable).map(|()| Arc::new(servable)).map_err(Failure::own)).await?
+        stage::off_thread(move || {
+            prove::prove(&servable).map_err(Failure::own)?;
+            let mut servable = servable;
+            servable.forget_evidence();
+            Ok(Arc::new(servable))
+        })
+        .await?
     }
 
     /// Refuses what can't fit before it is fetched: a model in memory is about as large as its file, or larger.

@@ -36,18 +36,41 @@ pub fn read<T: Serialize + DeserializeOwned + Default>(sources: &Sources) -> Res
         text.parse::<toml::Table>().map_err(|e| ConfigError(format!("{name}: {e}")))?;
         figment = figment.merge(Named { name: name.clone(), provider: Toml::string(text) });
     }
+    let mut singles = singles(sources);
+    loop {
+        let overlaid = singles.iter().fold(figment.clone(), |figment, single| figment.merge(single));
+        let error = match overlaid.extract() {
+            Ok(read) => return Ok(read),
+            Err(error) => error,
+        };
+        // What looks like a number may be meant as text: a token of digits, say. The type that is expected tells.
+        let misread = singles.iter_mut().find(|single| {
+            let text_expected =
+                matches!(&error.kind, FigmentKind::InvalidType(_, expected) if expected.contains("string"));
+            !single.as_text && text_expected && error.path.join(".") == single.path
+        });
+        match misread {
+            Some(single) => single.as_text = true,
+            None => return Err(refuse(error)),
+        }
+    }
+}
+
+/// Environment, then flags.
+fn singles(sources: &Sources) -> Vec<Single> {
     let variables = sources.environment.iter().filter_map(|(key, value)| {
         let path = key.strip_prefix(PREFIX)?.to_ascii_lowercase().replace("__", ".");
-        Some((key.clone(), path, value.clone()))
+        Some(Single { source: key.clone(), path, value: value.clone(), as_text: false })
     });
-    let flags = sources
-        .flags
-        .iter()
-        .map(|(path, value)| (format!("--{}", path.replace(['.', '_'], "-")), path.clone(), value.clone()));
-    for (source, path, value) in variables.chain(flags) {
-        figment = figment.merge(Single { source, path, value });
-    }
-    figment.extract().map_err(|error| ConfigError(error.into_iter().map(explain).collect::<Vec<_>>().join("\n")))
+    let flags = sources.flags.iter().map(|(path, value)| {
+        let source = format!("--{}", path.replace(['.', '_'], "-"));
+        Single { source, path: path.clone(), value: value.clone(), as_text: false }
+    });
+    variables.chain(flags).collect()
+}
+
+fn refuse(error: figment::Error) -> ConfigError {
+    ConfigError(error.into_iter().map(explain).collect::<Vec<_>>().join("\n"))
 }
 
 /// A provider of one value.
@@ -55,9 +78,11 @@ struct Single {
     source: String,
     path: String,
     value: String,
+    /// Whether the value is text even where it could be read as something else.
+    as_text: bool,
 }
 
-impl Provider for Single {
+impl Provider for &Single {
     fn metadata(&self) -> Metadata {
         Metadata::named(self.source.clone())
     }
@@ -65,7 +90,7 @@ impl Provider for Single {
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
         // Typed like TOML where it is TOML (numbers, booleans, arrays), text otherwise.
         let value: Value = match format!("v = {}", self.value).parse::<toml::Table>() {
-            Ok(table) if table.len() == 1 => Value::serialize(table.get("v"))?,
+            Ok(table) if table.len() == 1 && !self.as_text => Value::serialize(table.get("v"))?,
             _ => Value::from(self.value.clone()),
         };
         let nested = figment::util::nest(&self.path, value);
@@ -162,6 +187,14 @@ mod tests {
         assert_eq!(error, "gateway.toml: unknown key 'retry.atempts_max'; the nearest known one is 'attempts_max'");
         let error = read::<Config>(&sources("", &[("HEADGATE__LISTN", "x")], &[])).unwrap_err().to_string();
         assert!(error.contains("HEADGATE__LISTN") && error.contains("'listen'"), "{error}");
+    }
+
+    #[test]
+    fn text_that_looks_like_a_number_stays_text() {
+        let config: Config = read(&sources("", &[("HEADGATE__LISTEN", "0123456789012345")], &[])).unwrap();
+        assert_eq!(config.listen, "0123456789012345");
+        let config: Config = read(&sources("", &[], &[("listen", "true"), ("retry.attempts_max", "7")])).unwrap();
+        assert_eq!((config.listen.as_str(), config.retry.attempts_max), ("true", 7));
     }
 
     #[test]

@@ -21,7 +21,7 @@ const CACHE_BYTES_MAX: u64 = 1 << 40;
 pub(crate) async fn run(global: &Global, args: Verify) -> Result<(), CommandError> {
     let store = open_store(global).await?;
     let Verify { model, version } = args;
-    let (_, digest) = versions::manifest(&store, &model, version).await?;
+    let (manifest, digest) = versions::manifest(&store, &model, version).await?;
     let folder = tempfile::tempdir()?;
     let workshop = Workshop {
         store,
@@ -40,7 +40,7 @@ pub(crate) async fn run(global: &Global, args: Verify) -> Result<(), CommandErro
     let servable = workshop.prepare(&model, wanted, reached).await.map_err(|failure| {
         CommandError::Unproven(format!("version {version} of model {model} would be refused: {}", failure.reason))
     })?;
-    let rows = servable.manifest.golden.as_ref().map_or(0, |golden| golden.rows);
+    let rows = manifest.golden.as_ref().map_or(0, |golden| golden.rows);
     let document = json!({
         "model": model, "version": version, "digest": digest, "golden_rows": rows,
         "memory_bytes": servable.memory_bytes(), "cost_ns_per_row": servable.cost_ns_per_row(),

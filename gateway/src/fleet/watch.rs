@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use headgate_contract::fleet::{NUDGE_PATH, Nudge, STATE_PATH, StateReport};
+use headgate_contract::header::GATEWAY;
 use http::{Method, Request, StatusCode, header};
 use tokio::time::Instant;
 
@@ -62,7 +63,8 @@ async fn probe(fleet: &Arc<Fleet>, backend: &Arc<Backend>) -> Result<bool, BoxEr
         whole_bytes_max: REPORT_BYTES_MAX,
         pool_max: config.pool_max,
     };
-    let request = Request::get(path(fleet, backend, config.probe)).body(Body::Whole(None))?;
+    let request = Request::get(path(fleet, backend, config.probe)).header(GATEWAY, fleet.name.as_str());
+    let request = request.body(Body::Whole(None))?;
     let limit = config.probe + config.probe_timeout;
     let reply = tokio::time::timeout(limit, backend.upstream.call(request, &options)).await??;
     if reply.head.status != StatusCode::OK {
