@@ -143,9 +143,9 @@ impl Kept {
         self.versions.iter().filter_map(|t| t.life.wakes_at()).min()
     }
 
-    /// Whether nothing is left of it.
+    /// Whether nothing is left of it. One that serves nothing may still name who answers for its scopes.
     pub fn is_gone(&self) -> bool {
-        self.versions.is_empty() && self.release.lists().is_empty()
+        self.versions.is_empty() && self.release.lists().is_empty() && self.release.fallback.is_none()
     }
 
     /// As calls see it.

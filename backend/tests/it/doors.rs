@@ -218,6 +218,15 @@ async fn an_unknown_scope_with_and_without_fallback() {
     let answer = post(server.addr, "/v1/models/bank%2FJFK:predict", &row).await;
     assert_eq!((answer.header("x-headgate-model"), answer.header("x-headgate-version")), ("all", "1"));
     post(server.addr, "/v1/models/other/JFK:predict", &row).await.says(404, &["'other/JFK'"]);
+    // A base that serves nothing itself, as where all models are of one scope or another.
+    let settings =
+        headgate_registry::release::Settings { fallback: Some(Some("all".parse().unwrap())), ..Default::default() };
+    bucket.configure("other", settings).await;
+    crate::support::until("fallback of a base without versions", || async {
+        post(server.addr, "/v1/models/other/JFK:predict", &row).await.status == 200
+    })
+    .await;
+    post(server.addr, "/v1/models/other:predict", &row).await.says(404, &["'other'"]);
     let reply: Value = post(server.addr, "/v2/models/none/infer", "{}").await.json();
     assert!(reply["error"].as_str().unwrap().contains("'none'"));
 }
