@@ -4,6 +4,7 @@
 //! not the number of models. A cursor is `<boot>.<number>`: one of another process gets everything.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ const GONE_MAX: usize = 10_000;
 pub struct Board {
     instance: String,
     boot: String,
+    /// Beside the lock, as every reply asks.
+    ready: AtomicBool,
+    draining: AtomicBool,
     posts: Mutex<Posts>,
     changed: watch::Sender<u64>,
     /// Counts polls by which a gateway said that it knows of a change.
@@ -31,8 +35,6 @@ pub struct Board {
 #[derive(Debug, Default)]
 struct Posts {
     number: u64,
-    ready: bool,
-    draining: bool,
     catalog: Option<CatalogSeen>,
     models: HashMap<ModelName, (u64, Arc<ModelReport>)>,
     by_number: BTreeMap<u64, ModelName>,
@@ -49,6 +51,8 @@ impl Board {
         Self {
             instance,
             boot: format!("{:016x}", rand::random::<u64>()),
+            ready: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
             posts: Mutex::default(),
             changed: watch::Sender::new(0),
             acknowledged: watch::Sender::new(0),
@@ -62,7 +66,22 @@ impl Board {
 
     /// Posts models as they are now (none: gone). Returns the number of the last of these changes.
     pub fn post(&self, models: impl IntoIterator<Item = (ModelName, Option<ModelReport>)>) -> u64 {
+        self.post_with(None, models)
+    }
+
+    /// Posts models, and the catalog that they come from, at once: who is told of a catalog is told of its releases.
+    pub fn post_with(
+        &self,
+        catalog: Option<CatalogSeen>,
+        models: impl IntoIterator<Item = (ModelName, Option<ModelReport>)>,
+    ) -> u64 {
+        // Made before the lock is taken: those of ten thousand models take a while.
+        let models: Vec<_> = models.into_iter().collect();
         let mut posts = self.posts();
+        if catalog.is_some() && posts.catalog != catalog {
+            posts.catalog = catalog;
+            posts.number += 1;
+        }
         for (name, report) in models {
             posts.post(name, report);
         }
@@ -71,28 +90,22 @@ impl Board {
 
     /// Says whether every model assigned has become ready or failed.
     pub fn set_ready(&self, ready: bool) {
-        self.set(|posts| std::mem::replace(&mut posts.ready, ready) != ready);
+        self.set(&self.ready, ready);
     }
 
     /// Says that it is about to stop.
     pub fn set_draining(&self) {
-        self.set(|posts| !std::mem::replace(&mut posts.draining, true));
-    }
-
-    /// Says which catalog it serves.
-    pub fn set_catalog(&self, catalog: CatalogSeen) {
-        self.set(|posts| posts.catalog.replace(catalog.clone()) != Some(catalog));
+        self.set(&self.draining, true);
     }
 
     /// Whether it can answer: ready and not about to stop.
     pub fn is_ready(&self) -> bool {
-        let posts = self.posts();
-        posts.ready && !posts.draining
+        self.ready.load(Ordering::Acquire) && !self.is_draining()
     }
 
     /// Whether it is about to stop.
     pub fn is_draining(&self) -> bool {
-        self.posts().draining
+        self.draining.load(Ordering::Acquire)
     }
 
     /// All models as they were posted.
@@ -150,8 +163,8 @@ impl Board {
             build: env!("CARGO_PKG_VERSION").to_owned(),
             cursor: format!("{}.{}", self.boot, posts.number),
             full: known.is_none(),
-            ready: posts.ready,
-            draining: posts.draining,
+            ready: self.ready.load(Ordering::Acquire),
+            draining: self.is_draining(),
             in_flight,
             catalog: posts.catalog.clone(),
             models: Vec::new(),
@@ -162,9 +175,9 @@ impl Board {
         StateReport { models: models.iter().map(|m| ModelReport::clone(m)).collect(), ..report }
     }
 
-    fn set(&self, change: impl FnOnce(&mut Posts) -> bool) {
+    fn set(&self, flag: &AtomicBool, to: bool) {
         let mut posts = self.posts();
-        if change(&mut posts) {
+        if flag.swap(to, Ordering::AcqRel) != to {
             posts.number += 1;
             self.announce(&posts);
         }

@@ -52,6 +52,8 @@ pub struct Keeper {
     retire: Duration,
     models: HashMap<ModelName, Kept>,
     catalog: Option<Arc<Catalog>>,
+    /// What gateways are to be told of the catalog, together with the models that it changed.
+    untold: Option<CatalogSeen>,
     polls: u64,
     /// Loads that wait for their turn: rank, order of arrival.
     queue: Queue,
@@ -93,6 +95,7 @@ impl Keeper {
             retire,
             models: HashMap::new(),
             catalog: None,
+            untold: None,
             polls: 0,
             queue: BTreeMap::new(),
             running: 0,
@@ -152,7 +155,7 @@ impl Keeper {
         if let Some(catalog) = &seen.catalog {
             let head = catalog.head();
             metrics.generation.set(head.generation as f64);
-            self.out.board.set_catalog(CatalogSeen {
+            self.untold = Some(CatalogSeen {
                 store_id: head.store_id.clone(),
                 generation: head.generation,
                 error: error.map(ToString::to_string),
@@ -293,14 +296,15 @@ impl Keeper {
 
     /// Shows models as they are now: first to calls, then to gateways, so that what is reported can be called.
     fn show(&mut self, names: &[ModelName]) {
-        if names.is_empty() {
+        let catalog = self.untold.take();
+        if names.is_empty() && catalog.is_none() {
             return;
         }
         let model = |name: &ModelName| (name.clone(), self.models.get(name).map(|kept| Arc::new(kept.model())));
         let next = self.out.snapshot.load().with(names.iter().map(model));
         self.out.snapshot.store(Arc::new(next));
         let report = |name: &ModelName| (name.clone(), self.models.get(name).map(Kept::report));
-        let number = self.out.board.post(names.iter().map(report));
+        let number = self.out.board.post_with(catalog, names.iter().map(report));
         for name in names.iter().filter(|name| self.retiring.contains(*name)) {
             let versions = self.models.get_mut(name).map(|kept| kept.versions.iter_mut());
             for tracked in versions.into_iter().flatten().filter(|t| matches!(t.life.state(), State::Retiring { .. })) {
@@ -390,3 +394,6 @@ async fn sleep_until(at: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;
