@@ -1,10 +1,8 @@
 //! Bodies: read whole up to a bound, or streamed through, counted and watched.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use headgate_contract::Kind;
@@ -21,8 +19,11 @@ pub(super) enum Read {
     /// All of it.
     Whole(Bytes),
     /// Too large for that.
-    Large(Streaming, Arc<AtomicBool>),
+    Large(Streaming, Fault),
 }
+
+/// What the caller did wrong while its body passed, once it has.
+pub(super) type Fault = Arc<OnceLock<Failed>>;
 
 /// Reads a body whole where it fits the buffer. One that is refused by its length alone stays where it is.
 pub(super) async fn read(unread: &mut Option<Incoming>, limits: &Limits) -> Result<Read, Failed> {
@@ -45,7 +46,7 @@ pub(super) async fn read(unread: &mut Option<Incoming>, limits: &Limits) -> Resu
             let Some(frame) = frame else {
                 return Ok(Read::Whole(if start.is_empty() { first } else { start.freeze() }));
             };
-            let frame = frame.map_err(|e| Failed::new(Kind::InvalidRequest, format!("the body broke off: {e}")))?;
+            let frame = frame.map_err(broke_off)?;
             let Ok(data) = frame.into_data() else { continue };
             if first.is_empty() {
                 first = data;
@@ -61,15 +62,15 @@ pub(super) async fn read(unread: &mut Option<Incoming>, limits: &Limits) -> Resu
         }
     }
     let prefix = if start.is_empty() { first } else { start.freeze() };
-    let over = Arc::new(AtomicBool::new(false));
+    let fault = Fault::default();
     let upload = Upload {
         left: limits.body_bytes_max,
-        silence_max: limits.body_timeout,
+        limits: limits.clone(),
         silence: Box::pin(tokio::time::sleep(limits.body_timeout)),
-        over: Arc::clone(&over),
+        fault: Arc::clone(&fault),
         inner: After { start: (!prefix.is_empty()).then_some(prefix), rest: incoming },
     };
-    Ok(Read::Large(upload.boxed(), over))
+    Ok(Read::Large(upload.boxed(), fault))
 }
 
 /// Reads a body that nobody wants, for a while: a caller that is still sending would be reset, and never see the reply.
@@ -95,6 +96,14 @@ pub(super) fn too_large(limits: &Limits) -> Failed {
     Failed::new(Kind::TooLarge, format!("the body is larger than {} bytes", limits.body_bytes_max))
 }
 
+fn broke_off(error: impl std::fmt::Display) -> Failed {
+    Failed::new(Kind::InvalidRequest, format!("the body broke off: {error}"))
+}
+
+fn silent(limits: &Limits) -> Failed {
+    Failed::new(Kind::InvalidRequest, format!("nothing of the body came for {} ms", limits.body_timeout.as_millis()))
+}
+
 fn late(limits: &Limits) -> Failed {
     let message = format!("the body did not come within {} ms", limits.body_timeout.as_millis());
     Failed::new(Kind::InvalidRequest, message)
@@ -109,9 +118,9 @@ struct After {
 struct Upload {
     inner: After,
     left: u64,
-    silence_max: Duration,
+    limits: Limits,
     silence: Pin<Box<Sleep>>,
-    over: Arc<AtomicBool>,
+    fault: Fault,
 }
 
 struct Holding<T> {
@@ -143,28 +152,34 @@ impl Body for After {
     }
 }
 
+impl Upload {
+    /// Breaks off, and notes that it is the caller's fault: the backend sees no more than a call that breaks.
+    fn fail(&self, failed: Failed) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let error = BodyError(failed.message.clone());
+        let _ = self.fault.set(failed);
+        Poll::Ready(Some(Err(error)))
+    }
+}
+
 impl Body for Upload {
     type Data = Bytes;
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match Pin::new(&mut self.inner).poll_frame(cx) {
-            Poll::Pending if self.silence.as_mut().poll(cx).is_ready() => {
-                Poll::Ready(Some(Err(BodyError("the body stopped coming".to_owned()))))
-            }
-            Poll::Ready(Some(Ok(frame))) => {
-                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-                if bytes > self.left {
-                    self.over.store(true, Ordering::Release);
-                    return Poll::Ready(Some(Err(BodyError("the body is too large".to_owned()))));
-                }
-                self.left -= bytes;
-                let until = Instant::now() + self.silence_max;
-                self.silence.as_mut().reset(until);
-                Poll::Ready(Some(Ok(frame)))
-            }
-            other => other,
+        let frame = match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Pending if self.silence.as_mut().poll(cx).is_ready() => return self.fail(silent(&self.limits)),
+            Poll::Ready(Some(Err(error))) => return self.fail(broke_off(error)),
+            Poll::Ready(Some(Ok(frame))) => frame,
+            other => return other,
+        };
+        let size = frame.data_ref().map_or(0, |data| data.len() as u64);
+        if size > self.left {
+            return self.fail(too_large(&self.limits));
         }
+        self.left -= size;
+        let until = Instant::now() + self.limits.body_timeout;
+        self.silence.as_mut().reset(until);
+        Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {

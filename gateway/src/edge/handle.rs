@@ -66,7 +66,7 @@ impl Edge {
                         entry.body_bytes = body.len() as u64;
                         self.predict(&call, body, entry).await
                     }
-                    Read::Large(body, over) => self.pass_through(&call, body, &over, entry).await,
+                    Read::Large(body, fault) => self.pass_through(&call, body, &fault, entry).await,
                 }
             }
             Route::ModelMetadata(target) | Route::ModelReady(target) | Route::ModelStatus(target) => {

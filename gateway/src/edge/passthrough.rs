@@ -1,8 +1,6 @@
 //! A large call: streamed to one backend as it comes. Nothing of it is kept, so that it can be sent elsewhere only as
 //! long as nothing was sent.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use headgate_balance::budget::Reason;
 use headgate_balance::choose::cost;
 use headgate_contract::Kind;
@@ -11,7 +9,7 @@ use hyper::body::Body as _;
 use tokio::time::{Instant, timeout_at};
 
 use super::Edge;
-use super::body::{holding, too_large};
+use super::body::{Fault, holding};
 use super::call::Call;
 use super::log::Entry;
 use super::predict::{Outcome, late, options};
@@ -19,12 +17,13 @@ use super::reply::Failed;
 use crate::upstream::{Body, CallError, Streaming};
 
 impl Edge {
-    /// Answers a call whose body is too large to keep. `over` is set where it turns out larger than it may be.
+    /// Answers a call whose body is too large to keep. `fault` is what the
+    /// caller does wrong meanwhile: no backend is blamed for it.
     pub(super) async fn pass_through(
         &self,
         call: &Call,
         body: Streaming,
-        over: &AtomicBool,
+        fault: &Fault,
         entry: &mut Entry,
     ) -> Result<Response<Body>, Failed> {
         let config = self.config.load_full();
@@ -48,9 +47,11 @@ impl Edge {
             let Ok(called) = timeout_at(deadline, backend.upstream.call(request, &bounds)).await else {
                 return Err(late(call, &config));
             };
+            if let (Err(_), Some(failed)) = (&called, fault.get()) {
+                return Err(failed.clone());
+            }
             let outcome = match called {
                 Ok(reply) => self.judge(call, &chosen, &backend, reply),
-                Err(_) if over.load(Ordering::Acquire) => return Err(too_large(&config.limits)),
                 Err(CallError::Unreached { unsent: Some(unsent), .. })
                     if self.budget.take(Reason::Lost, self.fleet.now(), &config.retry.budget) =>
                 {

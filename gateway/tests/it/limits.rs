@@ -78,6 +78,22 @@ async fn a_body_in_passing_goes_elsewhere_where_nobody_answers_the_door() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_breaks_off_in_passing_is_told_and_no_backend_is_blamed() {
+    let backends = [Backend::start("b1", Script::ready()).await, Backend::start("b2", Script::ready()).await];
+    let bounds = "limits.buffer_bytes_max=1000\nlimits.body_timeout_ms=300\nfleet.eject_failures=2";
+    let gateway = Gateway::before(&[&backends[0], &backends[1]], bounds).await;
+    let head = "POST /v2/models/m/infer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n";
+    let chunk = format!("{:x}\r\n{}\r\n", 5_000, "x".repeat(5_000));
+    for _ in 0..4 {
+        let garbled = raw(&gateway, &format!("{head}transfer-encoding: chunked\r\n\r\n{chunk}ZZ\r\n")).await;
+        assert!(garbled.starts_with("HTTP/1.1 400 ") && garbled.contains("the body broke off"), "{garbled}");
+        let silent = raw(&gateway, &format!("{head}content-length: 9000\r\n\r\n{}", "x".repeat(5_000))).await;
+        assert!(silent.starts_with("HTTP/1.1 400 ") && silent.contains("for 300 ms"), "{silent}");
+    }
+    assert_eq!(gateway.state().await["ejections"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_slow_loris_is_closed() {
     let backend = Backend::start("b1", Script::ready()).await;
     let gateway = Gateway::before(&[&backend], "limits.head_timeout_ms=200\nlimits.body_timeout_ms=200").await;
