@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::discovery::Endpoint;
+use crate::metrics;
 
 pub use backend::{Backend, InFlight, Said};
 pub use model::{Label, Model};
@@ -35,7 +36,9 @@ pub struct Fleet {
     /// What backends tell this gateway from others by: random, as two may share an address.
     name: String,
     snapshot: ArcSwap<Snapshot>,
-    /// Held while a new snapshot is made.
+    /// Held while models are changed, which takes a while where they are many.
+    models: Mutex<()>,
+    /// Held while a new snapshot takes the place of the last one: for a moment, as calls wait for it.
     writer: Mutex<()>,
     listed: Mutex<Listed>,
     /// The highest generation seen of each store.
@@ -63,6 +66,7 @@ impl Fleet {
             config,
             name: format!("{:016x}", rand::random::<u64>()),
             snapshot: ArcSwap::from_pointee(Snapshot::default()),
+            models: Mutex::default(),
             writer: Mutex::default(),
             listed: Mutex::default(),
             highest: Mutex::default(),
@@ -88,6 +92,12 @@ impl Fleet {
     /// Ejections since the start.
     pub fn ejections(&self) -> u64 {
         self.ejections.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Finds the models that metrics name. Where there are many, that takes a while.
+    pub fn name_busiest(&self) {
+        let named = metrics::rank(&self.snapshot());
+        self.named.store(named, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// The highest generation seen of each store.

@@ -74,12 +74,13 @@ pub(crate) fn retry(failure: Failure) {
     counter!("headgate_gateway_retries_total", "reason" => reason).increment(1);
 }
 
-/// Finds the busiest models; the others give their names up to them.
-pub(crate) fn rank(snapshot: &Snapshot) {
+/// Finds the busiest models; the others give their names up to them. How many are named.
+pub(crate) fn rank(snapshot: &Snapshot) -> usize {
     let mut counted: Vec<(u64, &Label)> =
         snapshot.models().map(|model| (model.label.requests.swap(0, Relaxed), &*model.label)).collect();
     if counted.len() <= NAMED_MAX {
-        return;
+        counted.iter().for_each(|(_, label)| label.named.store(true, Relaxed));
+        return counted.len();
     }
     // A model that is named stays so unless another is twice as busy: names that come and go make no series.
     let weight = |(count, label): &(u64, &Label)| if label.named.load(Relaxed) { count * 2 + 1 } else { *count };
@@ -87,6 +88,7 @@ pub(crate) fn rank(snapshot: &Snapshot) {
     for (at, (_, label)) in counted.iter().enumerate() {
         label.named.store(at < NAMED_MAX, Relaxed);
     }
+    NAMED_MAX
 }
 
 /// All metrics in Prometheus' text format.

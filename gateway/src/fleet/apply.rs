@@ -42,7 +42,7 @@ impl Fleet {
             self.reached(&catalog.store_id, catalog.generation);
         }
         // Models first: a backend that becomes Active is found to hold what it said.
-        self.apply(backend.id, report);
+        self.apply(backend, report);
         let heard = match (report.draining, report.ready) {
             (true, _) => Heard::Draining,
             (false, true) => Heard::Ready,
@@ -53,42 +53,46 @@ impl Fleet {
     }
 
     /// Replaces the models that a report changes.
-    fn apply(&self, backend: u64, report: &StateReport) {
-        if report.models.is_empty() && report.gone.is_empty() && !report.full {
+    fn apply(&self, backend: &Backend, report: &StateReport) {
+        if !brings_models(report) {
             return;
         }
-        let _writer = lock(&self.writer);
-        let before = self.snapshot.load_full();
-        let now = self.now();
-        let mut edit = Edit { base: &before.shards, changed: BTreeMap::new() };
+        let _models = lock(&self.models);
+        if backend.stop.is_cancelled() {
+            // It is gone, and what it had is forgotten: a late report would bring that back for good.
+            return;
+        }
+        let base = Arc::clone(&self.snapshot.load().shards);
+        let (id, now) = (backend.id, self.now());
+        let mut edit = Edit { base: &base, changed: BTreeMap::new() };
         for model in &report.models {
             let shard = edit.shard(&model.model);
             let next = match shard.get(&model.model) {
-                Some(known) => known.with(backend, model, report.catalog.as_ref(), now),
+                Some(known) => known.with(id, model, report.catalog.as_ref(), now),
                 None => {
                     let named = self.named.fetch_update(Relaxed, Relaxed, |n| (n < NAMED_MAX).then_some(n + 1)).is_ok();
-                    Model::new(model.model.clone(), named).with(backend, model, report.catalog.as_ref(), now)
+                    Model::new(model.model.clone(), named).with(id, model, report.catalog.as_ref(), now)
                 }
             };
             shard.insert(model.model.clone(), Arc::new(next));
         }
         for name in &report.gone {
-            self.leave(edit.shard(name), name, backend);
+            self.leave(edit.shard(name), name, id);
         }
         if report.full {
             let kept: HashSet<&ModelName> = report.models.iter().map(|model| &model.model).collect();
-            self.forget(&mut edit, backend, |name| kept.contains(name));
+            self.forget(&mut edit, id, |name| kept.contains(name));
         }
-        self.publish(&before, edit);
+        self.publish(edit);
     }
 
-    /// A backend is gone: so is what it had.
+    /// A backend is gone, its token cancelled: so is what it had.
     pub(super) fn forget_backend(&self, backend: u64) {
-        let _writer = lock(&self.writer);
-        let before = self.snapshot.load_full();
-        let mut edit = Edit { base: &before.shards, changed: BTreeMap::new() };
+        let _models = lock(&self.models);
+        let base = Arc::clone(&self.snapshot.load().shards);
+        let mut edit = Edit { base: &base, changed: BTreeMap::new() };
         self.forget(&mut edit, backend, |_| false);
-        self.publish(&before, edit);
+        self.publish(edit);
     }
 
     fn forget(&self, edit: &mut Edit<'_>, backend: u64, kept: impl Fn(&ModelName) -> bool) {
@@ -109,7 +113,8 @@ impl Fleet {
         let next = known.without(backend);
         if next.on.is_empty() {
             if next.label.named.load(Relaxed) {
-                self.named.fetch_sub(1, Relaxed);
+                // The busiest may be found anew meanwhile, and counted then.
+                let _ = self.named.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
             }
             shard.remove(name);
         } else {
@@ -117,15 +122,22 @@ impl Fleet {
         }
     }
 
-    fn publish(&self, before: &Snapshot, edit: Edit<'_>) {
+    fn publish(&self, edit: Edit<'_>) {
         let mut shards: Vec<Arc<Shard>> = edit.base.to_vec();
         for (at, shard) in edit.changed {
             if let Some(slot) = shards.get_mut(at) {
                 *slot = Arc::new(shard);
             }
         }
-        self.snapshot.store(Arc::new(Snapshot { shards: shards.into(), heard: true, ..before.clone() }));
+        let _writer = lock(&self.writer);
+        let before = self.snapshot.load_full();
+        self.snapshot.store(Arc::new(Snapshot { shards: shards.into(), heard: true, ..(*before).clone() }));
     }
+}
+
+/// Whether a report changes models; only then is it long work to take it in.
+pub(super) fn brings_models(report: &StateReport) -> bool {
+    report.full || !report.models.is_empty() || !report.gone.is_empty()
 }
 
 impl Edit<'_> {
@@ -209,6 +221,44 @@ mod tests {
         assert_eq!(names(&fleet), ["c", "d"], "a new process has what it says and nothing else");
         fleet.forget_backend(1);
         assert!(names(&fleet).is_empty() && fleet.snapshot().heard);
+    }
+
+    #[tokio::test]
+    async fn who_is_gone_brings_nothing_back() {
+        let (fleet, one) = (fleet(), backend(1));
+        fleet.heard(&one, &report("x.1", true, vec![model("a")], &[]));
+        one.stop.cancel();
+        fleet.forget_backend(1);
+        fleet.heard(&one, &report("x.2", false, vec![model("a"), model("b")], &[]));
+        assert!(names(&fleet).is_empty());
+    }
+
+    #[tokio::test]
+    async fn states_change_while_many_models_do() {
+        let (fleet, one) = (fleet(), backend(1));
+        lock(&fleet.listed).backends.insert("h:1".to_owned(), Arc::clone(&one));
+        let _many = lock(&fleet.models);
+        fleet.heard(&one, &report("x.1", false, vec![], &[]));
+        assert_eq!(fleet.snapshot().backends.len(), 1, "a state waited for models");
+    }
+
+    #[tokio::test]
+    async fn names_are_given_anew_when_models_leave() {
+        let (fleet, one) = (fleet(), backend(1));
+        let range = |from: usize, to: usize| (from..to).map(|n| format!("m{n}")).collect::<Vec<_>>();
+        let models = |names: &[String]| names.iter().map(|name| model(name)).collect::<Vec<_>>();
+        fleet.heard(&one, &report("x.1", true, models(&range(0, NAMED_MAX + 100)), &[]));
+        let named = |fleet: &Fleet| fleet.snapshot().models().filter(|m| m.label.named.load(Relaxed)).count();
+        assert_eq!(named(&fleet), NAMED_MAX);
+        fleet.heard(&one, &report("x.2", true, models(&range(NAMED_MAX, NAMED_MAX + 100)), &[]));
+        fleet.name_busiest();
+        assert_eq!(named(&fleet), 100, "there is room for all");
+        fleet.heard(&one, &report("x.3", true, models(&range(0, 2 * NAMED_MAX)), &[]));
+        fleet.name_busiest();
+        assert_eq!(named(&fleet), NAMED_MAX);
+        fleet.heard(&one, &report("x.4", true, vec![], &[]));
+        fleet.heard(&one, &report("x.5", true, models(&range(0, 10)), &[]));
+        assert_eq!(named(&fleet), 10, "they were counted wrong");
     }
 
     #[tokio::test]

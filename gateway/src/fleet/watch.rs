@@ -11,6 +11,7 @@ use headgate_contract::header::GATEWAY;
 use http::{Method, Request, StatusCode, header};
 use tokio::time::Instant;
 
+use super::apply::brings_models;
 use super::{Backend, Fleet, lock};
 use crate::upstream::{Body, BoxError, Options};
 
@@ -74,21 +75,31 @@ async fn probe(fleet: &Arc<Fleet>, backend: &Arc<Backend>) -> Result<bool, BoxEr
         return Err(format!("state report is larger than {REPORT_BYTES_MAX} bytes").into());
     };
     let body = body.unwrap_or_default();
-    if body.len() <= REPORT_BYTES_INLINE {
-        return take_in(fleet, backend, &body);
+    let report = match body.len() <= REPORT_BYTES_INLINE {
+        true => read(&body)?,
+        false => tokio::task::spawn_blocking(move || read(&body)).await??,
+    };
+    if !brings_models(&report) {
+        return Ok(take_in(fleet, backend, &report));
     }
+    // Models are many, or wait for another backend's many.
     let (fleet, backend) = (Arc::clone(fleet), Arc::clone(backend));
-    tokio::task::spawn_blocking(move || take_in(&fleet, &backend, &body)).await?
+    Ok(tokio::task::spawn_blocking(move || take_in(&fleet, &backend, &report)).await?)
 }
 
-fn take_in(fleet: &Arc<Fleet>, backend: &Arc<Backend>, body: &[u8]) -> Result<bool, BoxError> {
+fn read(body: &[u8]) -> Result<StateReport, BoxError> {
     let report: StateReport = serde_json::from_slice(body).map_err(|e| format!("state report can't be read: {e}"))?;
     if report.format != 1 {
         return Err(format!("state report has format {}: this build reads 1", report.format).into());
     }
+    Ok(report)
+}
+
+/// Takes a report in; whether it brought news.
+fn take_in(fleet: &Fleet, backend: &Arc<Backend>, report: &StateReport) -> bool {
     let changed = lock(&backend.said).cursor.as_deref() != Some(report.cursor.as_str());
-    fleet.heard(backend, &report);
-    Ok(changed)
+    fleet.heard(backend, report);
+    changed
 }
 
 fn miss(fleet: &Fleet, backend: &Backend, error: &(dyn std::error::Error + Send + Sync), missed: u32) {
