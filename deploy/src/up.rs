@@ -196,10 +196,10 @@ fn backend(dir: &Path, store: &str, number: u16, address: SocketAddr) -> Part {
         &address.to_string(),
         "--store",
         store,
-        "--set",
-        &format!("cache.dir={}", cache.display()),
-        "--set",
-        &format!("instance={name}"),
+        "--cache",
+        &cache.display().to_string(),
+        "--instance",
+        &name,
     ];
     Part { arguments: arguments.map(str::to_owned).to_vec(), log: log_file(dir, &name), name }
 }

@@ -19,6 +19,12 @@ pub struct Cli {
     /// Where to listen
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
+    /// Where fetched versions are kept; an absolute path
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// The stable name that gateways know this backend by; by default its host and port
+    #[arg(long, value_name = "NAME")]
+    pub instance: Option<String>,
     /// What is logged: info, headgate_backend=debug, ...
     #[arg(long, env = "HEADGATE_LOG", value_name = "FILTER")]
     pub log: Option<String>,
@@ -46,7 +52,14 @@ impl Cli {
             }
         };
         let mut flags = Vec::new();
-        for (key, value) in [("store", &self.store), ("listen", &self.listen), ("log.filter", &self.log)] {
+        let cache = self.cache.as_ref().map(|dir| dir.display().to_string());
+        for (key, value) in [
+            ("store", &self.store),
+            ("listen", &self.listen),
+            ("cache.dir", &cache),
+            ("instance", &self.instance),
+            ("log.filter", &self.log),
+        ] {
             flags.extend(value.as_ref().map(|v| (key.to_owned(), v.clone())));
         }
         for set in &self.set {
@@ -67,12 +80,15 @@ mod tests {
     fn flags_come_last() {
         let cli = Cli {
             store: Some("file:///flag".into()),
+            cache: Some("/flag/cache".into()),
+            instance: Some("7".into()),
             set: vec!["limits.rows_max=7".into(), "log.format=json".into()],
             ..Cli::default()
         };
         let environment = vec![("HEADGATE__STORE".to_owned(), "file:///environment".to_owned())];
         let config = Config::read(&cli.sources(environment).unwrap()).unwrap();
         assert_eq!(config.store.to_string(), "file:///flag");
+        assert_eq!((config.cache.dir.to_str(), config.instance.as_deref()), (Some("/flag/cache"), Some("7")));
         assert_eq!((config.limits.rows_max, config.log.json), (7, true));
         let cli = Cli { set: vec!["x".into()], ..Cli::default() };
         assert!(cli.sources(vec![]).unwrap_err().to_string().contains("KEY=VALUE"));

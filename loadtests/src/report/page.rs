@@ -9,7 +9,7 @@ pre{background:#f6f6f4;padding:1em;overflow-x:auto;font-size:12px}svg{width:100%
 pub(super) fn html(report: &Report) -> String {
     let title = escape(&report.scenario);
     let plot = report.load.as_ref().map(plot::svg).unwrap_or_default();
-    let (at, text) = (report.ended_at, escape(&report.text()));
+    let (at, text) = (report.ended_at.strftime("%Y-%m-%d %H:%M:%S UTC"), escape(&report.text()));
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
          <style>{STYLE}</style></head>\n<body><h1>{title}</h1><p>{at}</p>\n{plot}\n<pre>{text}</pre></body></html>\n"

@@ -7,7 +7,7 @@ use super::{LoadReport, SliceReport};
 const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 420.0;
 const LEFT: f64 = 70.0;
-const RIGHT: f64 = 15.0;
+const RIGHT: f64 = 32.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 40.0;
 const LINES: [Line; 3] = [
