@@ -61,11 +61,12 @@ pub(super) fn whole(status: StatusCode, body: Bytes) -> Response<Body> {
 
 /// Takes away the headers that are for one connection only (RFC 9110, section 7.6.1).
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if let Some(connection) = headers.remove(header::CONNECTION) {
-        let named = connection.to_str().unwrap_or_default().split(',');
-        for name in named.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()) {
-            headers.remove(name);
-        }
+    // The header may come more than once, and each names more.
+    let values = headers.get_all(header::CONNECTION).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    let named: Vec<HeaderName> = values.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect();
+    headers.remove(header::CONNECTION);
+    for name in named {
+        headers.remove(name);
     }
     const HOP: [HeaderName; 6] = [
         header::TRANSFER_ENCODING,
