@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
-use super::{App, fleet, reply};
-use crate::dispatch::resolve;
+use super::{App, fleet, predict, reply};
+use crate::dispatch::{Chosen, resolve};
 use crate::refusal::Refusal;
 use crate::servable::Servable;
 use crate::snapshot::{Model, Snapshot};
@@ -41,12 +41,15 @@ pub(super) fn router(app: App) -> Router {
 async fn answer(State(app): State<App>, request: Request) -> Response<Body> {
     match route::parse(request.method().as_str(), request.uri().path()) {
         Ok(Route::RepositoryIndex) => index(app, request).await,
-        Ok(route) => ask(&app, route).unwrap_or_else(|e| reply::refusal(&e).map(Body::new)),
+        Ok(route) => {
+            let asked = predict::chosen(request.headers()).and_then(|chosen| ask(&app, route, chosen));
+            asked.unwrap_or_else(|e| reply::refusal(&e).map(Body::new))
+        }
         Err(error) => reply::refusal(&Refusal::new(error.kind, error.message)).map(Body::new),
     }
 }
 
-fn ask(app: &App, route: Route) -> Result<Response<Body>, Refusal> {
+fn ask(app: &App, route: Route, chosen: Option<Chosen>) -> Result<Response<Body>, Refusal> {
     let snapshot = app.shared.snapshot.load();
     let ok = |document: Value| Ok(reply::json(StatusCode::OK, &document));
     match route {
@@ -60,12 +63,12 @@ fn ask(app: &App, route: Route) -> Result<Response<Body>, Refusal> {
             "name": "headgate", "version": env!("CARGO_PKG_VERSION"), "extensions": ["model_repository"]
         })),
         Route::ModelMetadata(target) => {
-            let (model, servable) = servable(&snapshot, &target)?;
-            ok(metadata(&model, &servable))
+            let (model, servable) = servable(&snapshot, &target, chosen)?;
+            Ok(reply::of_version(&servable, &metadata(&model, &servable)))
         }
         Route::ModelReady(target) => {
-            let (model, _) = servable(&snapshot, &target)?;
-            ok(json!({ "name": model.name, "ready": true }))
+            let (model, servable) = servable(&snapshot, &target, chosen)?;
+            Ok(reply::of_version(&servable, &json!({ "name": model.name, "ready": true })))
         }
         Route::ModelStatus(target) => ok(status(resolve::find(&snapshot, &target.model)?.0, &target.choice)?),
         // Predictions do not come here, and the index was answered before.
@@ -73,18 +76,21 @@ fn ask(app: &App, route: Route) -> Result<Response<Body>, Refusal> {
     }
 }
 
-/// The version that a question is about: where the release picks, the one with most weight.
-fn servable(snapshot: &Snapshot, target: &Target) -> Result<(Arc<Model>, Arc<Servable>), Refusal> {
+/// The version that a question is about: the one that a gateway chose; where the release picks, the one with most weight.
+fn servable(
+    snapshot: &Snapshot,
+    target: &Target,
+    chosen: Option<Chosen>,
+) -> Result<(Arc<Model>, Arc<Servable>), Refusal> {
+    if chosen.is_some() || target.choice != Choice::Any {
+        let servable = resolve::resolve(snapshot, target, chosen, &http::HeaderMap::new())?.servable;
+        return Ok((Arc::clone(resolve::find(snapshot, &target.model)?.0), servable));
+    }
     let (model, _) = resolve::find(snapshot, &target.model)?;
-    let servable = match &target.choice {
-        Choice::Any => {
-            let most = model.serving.iter().max_by_key(|serve| serve.weight);
-            let held = most.and_then(|serve| model.held_digest(&serve.digest));
-            Arc::clone(held.ok_or_else(|| resolve::not_served(model))?)
-        }
-        _ => resolve::resolve(snapshot, target, None, &http::HeaderMap::new())?.servable,
-    };
-    Ok((Arc::clone(model), servable))
+    let most = model.serving.iter().max_by_key(|serve| serve.weight);
+    let held = most.and_then(|serve| model.held_digest(&serve.digest));
+    let servable = held.ok_or_else(|| resolve::not_served(model))?;
+    Ok((Arc::clone(model), Arc::clone(servable)))
 }
 
 fn metadata(model: &Model, servable: &Servable) -> Value {

@@ -126,7 +126,8 @@ fn read_headers(app: &App, headers: &HeaderMap, started: Instant) -> Result<(Ins
     Ok((started + timeout, chosen(headers)?))
 }
 
-fn chosen(headers: &HeaderMap) -> Result<Option<Chosen>, Refusal> {
+/// The version that a gateway chose.
+pub(super) fn chosen(headers: &HeaderMap) -> Result<Option<Chosen>, Refusal> {
     let Some(version) = headers.get(header::CHOSEN_VERSION) else { return Ok(None) };
     let version = version.to_str().ok().and_then(|v| v.parse().ok());
     let version =

@@ -10,6 +10,7 @@ use http_body_util::{Either, Full};
 
 use crate::dispatch::Reply;
 use crate::refusal::Refusal;
+use crate::servable::Servable;
 
 /// A reply's body: whole bytes on the hot path, whatever axum makes elsewhere.
 pub(super) type ReplyBody = Either<Full<Bytes>, Body>;
@@ -68,6 +69,14 @@ pub(super) fn json(status: StatusCode, document: &impl serde::Serialize) -> Resp
     let mut response = Response::new(Body::from(serde_json::to_vec(document).unwrap_or_default()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+/// A JSON document about a version, which it names.
+pub(super) fn of_version(servable: &Servable, document: &impl serde::Serialize) -> Response<Body> {
+    let mut response = json(StatusCode::OK, document);
+    response.headers_mut().insert(VERSION, servable.version_header.clone());
+    response.headers_mut().insert(DIGEST, servable.digest_header.clone());
     response
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::models::{lightgbm, number, score};
-use crate::support::{Bucket, Server, get, linear, post, post_with};
+use crate::support::{Bucket, Server, get, linear, post, post_with, send};
 
 const ROW: [f64; 2] = [0.3, 12.7];
 
@@ -176,6 +176,22 @@ async fn versions_labels_and_the_gateways_choice() {
     call("/v1/models/bank:predict", chosen(1, second.version.to_string().repeat(64))).await.says(421, &["version 1"]);
     call("/v1/models/bank:predict", chosen(7, "0".repeat(64))).await.says(421, &["version 7"]);
     assert_eq!(number(2), second.version);
+    let ask = |path: &'static str, headers: Vec<(&'static str, String)>| async move {
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        send(server.addr, http::Method::GET, path, &headers, bytes::Bytes::new()).await.unwrap()
+    };
+    for (path, headers, expected) in [
+        ("/v2/models/bank", vec![], "2"),
+        ("/v2/models/bank", chosen(1, first.digest.to_string()), "1"),
+        ("/v2/models/bank/versions/1", vec![], "1"),
+    ] {
+        let answer = ask(path, headers).await;
+        assert_eq!(
+            (answer.header("x-headgate-version"), &answer.json()["parameters"]["version"]),
+            (expected, &json!(expected))
+        );
+    }
+    ask("/v2/models/bank/ready", chosen(7, "0".repeat(64))).await.says(421, &["version 7"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

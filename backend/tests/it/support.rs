@@ -4,7 +4,7 @@ pub(crate) mod client;
 pub(crate) mod models;
 pub(crate) mod server;
 
-pub(crate) use client::{Answer, get, post, post_with};
+pub(crate) use client::{Answer, get, post, post_with, send};
 pub(crate) use models::{Bucket, linear};
 pub(crate) use server::Server;
 
