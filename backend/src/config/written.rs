@@ -321,6 +321,18 @@ mod tests {
     }
 
     #[test]
+    fn the_page_names_every_key_with_its_default() {
+        let page = include_str!("../../../docs/CONFIGURATION.md");
+        let (_, block) = page.split_once("```toml backend\n").unwrap();
+        let documented: toml::Table = block.split_once("```").unwrap().0.parse().unwrap();
+        let mut documented = serde_json::to_value(documented).unwrap();
+        // One has no default, the other none that TOML can write.
+        documented["store"] = "".into();
+        documented["store_options"]["path_style"] = serde_json::Value::Null;
+        assert_eq!(documented, serde_json::to_value(Written::default()).unwrap());
+    }
+
+    #[test]
     fn the_default_needs_a_store_only() {
         assert!(read(&[]).unwrap_err().contains("'store' is not set"));
         let config = read(&[("store", "file:///models")]).unwrap();

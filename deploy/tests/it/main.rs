@@ -2,6 +2,7 @@
 
 mod arrows;
 mod bank;
+mod configuration;
 mod release;
 mod system;
 mod up;

@@ -309,3 +309,18 @@ fn time_or_none(name: &str, ms: u64) -> Result<Duration, ConfigError> {
 fn part(name: &str, value: f64) -> Result<(), ConfigError> {
     if (0.0..=1.0).contains(&value) { Ok(()) } else { refuse(format!("'{name}' is {value}: 0 to 1 expected")) }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_page_names_every_key_with_its_default() {
+        let page = include_str!("../../../docs/CONFIGURATION.md");
+        let (_, block) = page.split_once("```toml gateway\n").unwrap();
+        let documented: toml::Table = block.split_once("```").unwrap().0.parse().unwrap();
+        let documented = serde_json::to_value(documented).unwrap();
+        assert_eq!(documented, serde_json::to_value(Written::default()).unwrap());
+    }
+}
