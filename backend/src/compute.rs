@@ -134,6 +134,7 @@ pub fn with_desk<T>(work: impl FnOnce(&mut Desk) -> T) -> T {
     // Taken out meanwhile, so that a panic or a call within a call finds none and makes its own.
     let mut desk = DESK.with_borrow_mut(Option::take).unwrap_or_default();
     let done = work(&mut desk);
+    desk.shrink();
     DESK.set(Some(desk));
     done
 }

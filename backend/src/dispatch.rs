@@ -16,7 +16,7 @@ use crate::config::Limits;
 use crate::decode::Bounds;
 use crate::fleet::Board;
 use crate::metrics::{Metrics, Outcome};
-use crate::predict::Answer;
+use crate::predict::{Answer, Desk};
 use crate::refusal::Refusal;
 use crate::servable::Servable;
 use crate::snapshot::Snapshot;
@@ -27,6 +27,8 @@ pub mod resolve;
 const INLINE: Duration = Duration::from_micros(500);
 /// Bodies up to this are decoded where they are read: 64 KiB take about 0.2 ms.
 const INLINE_BYTES: usize = 64 << 10;
+/// And up to so many values: a row of absent features has two bytes and is as long as any other.
+const INLINE_CELLS: usize = 64 << 10;
 /// What decoding a byte costs, about.
 const NS_PER_BYTE: f64 = 3.0;
 
@@ -131,15 +133,7 @@ impl Shared {
             return Err(Refusal::new(Kind::DeadlineExceeded, "the deadline passed before it was scored"));
         }
         if call.body.len() <= INLINE_BYTES {
-            let inline = with_desk(|desk| {
-                let asked = desk.read(servable, call.protocol, &call.body, bounds)?;
-                let cost = cost(servable, desk.rows());
-                if cost > INLINE {
-                    return Ok(Err(cost));
-                }
-                desk.answer(servable, asked).map(Ok)
-            });
-            match inline? {
+            match with_desk(|desk| inline(desk, servable, call, bounds))? {
                 Ok(answer) => return Ok(answer),
                 Err(cost) => return self.elsewhere(servable, call, bounds, cost).await,
             }
@@ -174,6 +168,87 @@ impl Drop for InFlight<'_> {
     }
 }
 
+/// Answers a small call; or says what it costs to score, where that or reading it takes too long here.
+fn inline(
+    desk: &mut Desk,
+    servable: &Servable,
+    call: &Call<'_>,
+    bounds: Bounds,
+) -> Result<Result<Answer, Duration>, Refusal> {
+    let rows_max = bounds.rows_max.min((INLINE_CELLS / servable.schema.features.len().max(1)).max(1));
+    let asked = match desk.read(servable, call.protocol, &call.body, Bounds { rows_max, ..bounds }) {
+        Err(refusal) if refusal.kind == Kind::TooLarge && rows_max < bounds.rows_max => {
+            return Ok(Err(cost(servable, (call.body.len() / 2).min(bounds.rows_max))));
+        }
+        asked => asked?,
+    };
+    let cost = cost(servable, desk.rows());
+    if cost > INLINE { Ok(Err(cost)) } else { desk.answer(servable, asked).map(Ok) }
+}
+
 fn cost(servable: &Servable, rows: usize) -> Duration {
     Duration::from_nanos((servable.cost_ns_per_row() * rows as f64) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeMap;
+
+    use headgate_contract::Manifest;
+    use headgate_contract::route::Choice;
+    use headgate_engine::{Format, Limits as EngineLimits};
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::schema::Schema;
+
+    fn servable(features: usize) -> Arc<Servable> {
+        let names: Vec<String> = (0..features).map(|n| format!("x{n}")).collect();
+        let file = json!({
+            "format": "headgate-linear/1", "features": names, "weights": vec![1.0; features], "bias": 1.0, "link": "identity"
+        });
+        let engine = headgate_engine::load(Format::LinearJson, file.to_string().as_bytes(), &EngineLimits::default());
+        let inputs: Vec<_> = names.iter().map(|name| json!({"name": name, "dtype": "FP64"})).collect();
+        let manifest = json!({
+            "format": "headgate.manifest/1.0", "model": "m", "version": 1, "created": "2026-01-01T00:00:00Z",
+            "build_key": Digest::of(""), "engine": {"name": "linear"}, "files": [],
+            "signature": {"inputs": inputs, "outputs": [{"name": "score", "dtype": "FP64"}]},
+        });
+        let manifest = Manifest::read(manifest.to_string().as_bytes()).unwrap();
+        let (model, version) = (manifest.model.clone(), manifest.version);
+        let schema = Schema::new(model, version, Digest::of("d"), &manifest.signature).unwrap();
+        Arc::new(Servable::new(schema, manifest, Arc::default(), engine.unwrap(), ()))
+    }
+
+    /// Without room for any call that is not answered where it is read.
+    fn shared() -> Shared {
+        let flags = BTreeMap::from([("store".to_owned(), "file:///nowhere".to_owned())]);
+        Shared {
+            snapshot: Arc::default(),
+            board: Arc::new(Board::new("b1".to_owned())),
+            metrics: Arc::new(Metrics::new()),
+            compute: Compute::new(1, 0).unwrap(),
+            limits: Config::from_flags(flags).unwrap().limits,
+            in_flight: AtomicUsize::new(0),
+        }
+    }
+
+    async fn answer(servable: &Arc<Servable>, rows: usize) -> Result<Answer, Refusal> {
+        let body = json!({"instances": vec![json!({}); rows]}).to_string().into();
+        let target = Target { model: "m".parse().unwrap(), choice: Choice::Any };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let headers = HeaderMap::new();
+        let call = Call { protocol: Protocol::V1, target, chosen: None, deadline, headers: &headers, body };
+        shared().answer(servable, &call, Bounds { rows_max: 100_000, strict: false }).await
+    }
+
+    #[tokio::test]
+    async fn a_small_body_of_many_values_is_not_read_on_a_threads_time() {
+        let servable = servable(64);
+        assert_eq!(answer(&servable, 1_000).await.unwrap().rows, 1_000);
+        let refused = answer(&servable, 3_000).await.unwrap_err();
+        assert!(refused.kind == Kind::Overloaded && refused.message.contains("waiting"), "{refused}");
+    }
 }

@@ -66,11 +66,11 @@ impl Desk {
         let rows = self.rows();
         let outputs = self.score(servable, encode::want(&servable.schema, &asked))?;
         let body = encode::encode(&servable.schema, &asked, rows, outputs);
-        self.shrink();
         Ok(Answer { body, rows, ignored: asked.ignored })
     }
 
-    fn shrink(&mut self) {
+    /// Gives back what a large call took, whatever became of it.
+    pub fn shrink(&mut self) {
         self.staging.shrink(KEPT_VALUES);
         if self.batch.rows() * self.batch.columns() > KEPT_VALUES {
             *self = Self::default();
