@@ -13,6 +13,8 @@ use headgate_contract::{Kind, ModelName, Version};
 
 /// The most models that a scrape names.
 pub const MODELS_MAX: usize = 200;
+/// Series beyond which those of versions that are gone are added to `other` without waiting for a scrape.
+const KEPT_MIN: usize = 1024;
 /// Upper bounds of the latency buckets, in seconds.
 const BOUNDS: [f64; 12] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0];
 /// Good replies, then the kinds of errors.
@@ -54,6 +56,8 @@ pub struct SeriesBook {
 #[derive(Debug, Default)]
 struct Pages {
     tracked: HashMap<(ModelName, Version), Tracked>,
+    /// Twice what was left when those that are gone were last looked for.
+    kept_max: usize,
     other: Sums,
 }
 
@@ -116,6 +120,9 @@ impl SeriesBook {
     /// The series of a version; the one that is there, where there is one.
     pub fn series(&self, model: &ModelName, version: Version) -> Arc<Series> {
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        if pages.tracked.len() >= pages.kept_max.max(KEPT_MIN) {
+            pages.forget();
+        }
         let new = || Tracked { series: Arc::default(), last: Sums::default(), shown: Sums::default() };
         Arc::clone(&pages.tracked.entry((model.clone(), version)).or_insert_with(new).series)
     }
@@ -131,7 +138,7 @@ impl SeriesBook {
         {
             let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
             let named = pages.busiest();
-            let Pages { tracked, other } = &mut *pages;
+            let Pages { tracked, other, .. } = &mut *pages;
             for ((model, version), tracked) in tracked.iter_mut() {
                 let is_named = named.as_ref().is_none_or(|named| named.contains(model));
                 let now = tracked.series.sums();
@@ -152,6 +159,20 @@ impl SeriesBook {
 }
 
 impl Pages {
+    /// Adds what those that are gone were called since the last scrape to `other`: where nobody scrapes, each swap would
+    /// leave one behind.
+    fn forget(&mut self) {
+        let other = &mut self.other;
+        self.tracked.retain(|_, tracked| {
+            let is_gone = Arc::strong_count(&tracked.series) == 1;
+            if is_gone {
+                other.add(&tracked.series.sums(), &tracked.last);
+            }
+            !is_gone
+        });
+        self.kept_max = 2 * self.tracked.len();
+    }
+
     /// The models that are named; none where all are.
     fn busiest(&self) -> Option<std::collections::HashSet<ModelName>> {
         let mut calls: HashMap<&ModelName, u64> = HashMap::new();
@@ -281,5 +302,20 @@ mod tests {
         drop(book.series(&"m".parse().unwrap(), Version::FIRST));
         page(&book);
         assert!(book.pages.lock().unwrap().tracked.is_empty());
+    }
+
+    #[test]
+    fn without_scrapes_those_that_are_gone_are_bounded_and_still_counted() {
+        let book = SeriesBook::default();
+        for version in 1..=5 * KEPT_MIN as u64 {
+            answered(&book.series(&"m".parse().unwrap(), Version::new(version).unwrap()), 1);
+        }
+        assert!(book.pages.lock().unwrap().tracked.len() <= KEPT_MIN);
+        let page = page(&book);
+        let counts = page.lines().filter(|l| l.starts_with("headgate_requests_total{"));
+        assert_eq!(
+            counts.map(|l| l.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum::<usize>(),
+            5 * KEPT_MIN
+        );
     }
 }
