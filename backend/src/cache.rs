@@ -45,6 +45,13 @@ pub struct Pins {
     digests: Vec<Digest>,
 }
 
+/// A file that is about to be written: it goes with this value unless it is adopted, so that a load that is given up
+/// leaves nothing behind.
+#[derive(Debug)]
+pub struct Temporary {
+    path: PathBuf,
+}
+
 /// Why the cache can't be read or written: a full disk, missing rights. It can pass.
 #[derive(Debug, thiserror::Error)]
 #[error("cache {path}: can't {what}: {source}")]
@@ -110,35 +117,29 @@ impl Cache {
     /// Keeps bytes under their digest.
     pub fn write(&self, kind: Kind, digest: &Digest, bytes: &[u8]) -> Result<(), CacheError> {
         let temporary = self.temporary()?;
-        let written = File::create(&temporary).and_then(|mut file| file.write_all(bytes));
-        if let Err(e) = written {
-            let _ = fs::remove_file(&temporary);
-            return Err(failed(&temporary, "write", e));
-        }
-        self.adopt(kind, digest, &temporary, bytes.len() as u64)
+        let written = File::create(temporary.path()).and_then(|mut file| file.write_all(bytes));
+        written.map_err(|e| failed(temporary.path(), "write", e))?;
+        self.adopt(kind, digest, temporary, bytes.len() as u64)
     }
 
     /// A path for a file that is about to be written, on the same file system.
-    pub fn temporary(&self) -> Result<PathBuf, CacheError> {
+    pub fn temporary(&self) -> Result<Temporary, CacheError> {
         let folder = self.folder("tmp");
         fs::create_dir_all(&folder).map_err(|e| failed(&folder, "make the folder", e))?;
-        Ok(folder.join(format!("{:032x}", rand::random::<u128>())))
+        Ok(Temporary { path: folder.join(format!("{:032x}", rand::random::<u128>())) })
     }
 
     /// Takes over a temporary file whose content has this digest: syncs and renames it, and makes room.
-    pub fn adopt(&self, kind: Kind, digest: &Digest, temporary: &Path, size: u64) -> Result<(), CacheError> {
+    pub fn adopt(&self, kind: Kind, digest: &Digest, temporary: Temporary, size: u64) -> Result<(), CacheError> {
         let path = self.path(kind, digest);
         let adopted = (|| {
-            File::open(temporary)?.sync_all()?;
+            File::open(temporary.path())?.sync_all()?;
             let folder = path.parent().unwrap_or(&self.inner.dir);
             fs::create_dir_all(folder)?;
-            fs::rename(temporary, &path)?;
+            fs::rename(temporary.path(), &path)?;
             File::open(folder)?.sync_all()
         })();
-        if let Err(e) = adopted {
-            let _ = fs::remove_file(temporary);
-            return Err(failed(&path, "write", e));
-        }
+        adopted.map_err(|e| failed(&path, "write", e))?;
         if self.inner.bytes.fetch_add(size, Ordering::Relaxed) + size > self.inner.bytes_max {
             self.make_room();
         }
@@ -188,6 +189,20 @@ impl Cache {
             Kind::Manifest => "manifests",
         };
         self.folder(folder).join(digest.to_string())
+    }
+}
+
+impl Temporary {
+    /// Where to write.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // An adopted one is there no more.
+        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -242,6 +257,17 @@ mod tests {
         fs::write(cache.path(Kind::Blob, &digest), b"abd").unwrap();
         assert!(cache.read(Kind::Blob, &digest).unwrap().is_none());
         assert!(!cache.has(Kind::Blob, &digest));
+    }
+
+    #[test]
+    fn what_is_given_up_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::new(dir.path().to_owned(), 1 << 20);
+        let temporary = cache.temporary().unwrap();
+        fs::write(temporary.path(), b"half").unwrap();
+        drop(temporary);
+        cache.write(Kind::Blob, &Digest::of("abc"), b"abc").unwrap();
+        assert_eq!(files(&cache.folder("tmp")).count(), 0);
     }
 
     #[test]

@@ -142,20 +142,16 @@ async fn fetch_file(
     for _ in 0..2 {
         let from = cache.clone();
         let temporary = off_thread(move || from.temporary()).await??;
-        let fetched = store.fetch_to(&key, &temporary, file.size, &|_| {}).await;
+        let fetched = store.fetch_to(&key, temporary.path(), file.size, &|_| {}).await;
         let (to, sha256, size) = (cache.clone(), file.sha256, file.size);
         let checked = off_thread(move || -> Result<Option<Digest>, Failure> {
-            if let Err(e) = fetched {
-                let _ = std::fs::remove_file(&temporary);
-                return Err(e.into());
-            }
-            let bytes = std::fs::read(&temporary).map_err(Failure::passing)?;
+            fetched?;
+            let bytes = std::fs::read(temporary.path()).map_err(Failure::passing)?;
             let came = Digest::of(&bytes);
             if came == sha256 {
-                to.adopt(Kind::Blob, &sha256, &temporary, size)?;
+                to.adopt(Kind::Blob, &sha256, temporary, size)?;
                 return Ok(None);
             }
-            let _ = std::fs::remove_file(&temporary);
             Ok(Some(came))
         });
         match checked.await?? {
