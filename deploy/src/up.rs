@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use headgate_backend::cache::Cache;
 use headgate_registry::watch::{WatchError, Watcher};
 use headgate_registry::{Store, StoreOptions};
 use headgate_trainer::train::Context;
@@ -29,6 +30,8 @@ mod sample;
 
 use child::{Life, Part, Supervised};
 
+/// The number in the first backend's name.
+const FIRST_BACKEND: u16 = 1;
 /// From this port up the backends look for free ones.
 const BACKEND_PORT: u16 = 8501;
 /// A part that has not answered by then has a fault worth reading of in its log.
@@ -64,6 +67,9 @@ pub(crate) enum UpError {
     /// The store can't be opened.
     #[error(transparent)]
     Store(#[from] headgate_registry::StoreError),
+    /// The store can't be read, and nothing is kept of it here.
+    #[error("the store can't be read: {0}")]
+    Unread(#[from] WatchError),
     /// The sample model could not be made.
     #[error("the sample model: {0}")]
     Sample(String),
@@ -89,8 +95,13 @@ pub(crate) async fn run(global: &Global, up: Up) -> Result<ExitCode, UpError> {
     let url = global.store.clone().unwrap_or_else(|| format!("file://{}", dir.join("store").display()));
     if !up.no_sample {
         let store = Store::open(&url.parse()?, &StoreOptions::from_env()).await?;
-        if sample_wanted(&store).await? {
-            make_sample(&dir, &store).await?;
+        match sample_wanted(&store).await {
+            Ok(true) => make_sample(&dir, &store).await?,
+            Ok(false) => {}
+            Err(error) if kept_catalog(&dir, &store).await => {
+                eprintln!("the store can't be read: {error}; the backends serve what they keep");
+            }
+            Err(error) => return Err(error.into()),
         }
     }
 
@@ -131,7 +142,7 @@ impl System {
     fn start(dir: &Path, store: &str, up: &Up) -> Result<Self, UpError> {
         let mut backends = Vec::new();
         let mut next_port = BACKEND_PORT;
-        for number in 1..=up.backends {
+        for number in FIRST_BACKEND..FIRST_BACKEND + up.backends {
             let address = port::free(next_port)?;
             next_port = address.port().saturating_add(1);
             backends.push((Supervised::start(backend(dir, store, number, address)), address));
@@ -187,9 +198,17 @@ async fn narrate_one(part: Part, mut life: tokio::sync::watch::Receiver<Life>) {
     }
 }
 
+fn backend_name(number: u16) -> String {
+    format!("backend-{number}")
+}
+
+fn cache_dir(dir: &Path, number: u16) -> PathBuf {
+    dir.join("cache").join(backend_name(number))
+}
+
 fn backend(dir: &Path, store: &str, number: u16, address: SocketAddr) -> Part {
-    let name = format!("backend-{number}");
-    let cache = dir.join("cache").join(&name);
+    let name = backend_name(number);
+    let cache = cache_dir(dir, number);
     let arguments = [
         "backend",
         "--listen",
@@ -219,12 +238,18 @@ fn gateway(dir: &Path, up: &Up, backends: &[SocketAddr]) -> Part {
 }
 
 /// Whether the store is so new that a sample model helps: nothing was ever promoted there.
-async fn sample_wanted(store: &Store) -> Result<bool, UpError> {
+async fn sample_wanted(store: &Store) -> Result<bool, WatchError> {
     match Watcher::new(store.clone()).poll().await {
         Ok(_) => Ok(false),
         Err(WatchError::NoCatalog { .. }) => Ok(true),
-        Err(error) => Err(UpError::Sample(error.to_string())),
+        Err(error) => Err(error),
     }
+}
+
+/// Whether the first backend can start without the store: it keeps a whole catalog of it.
+async fn kept_catalog(dir: &Path, store: &Store) -> bool {
+    let cache = Cache::new(cache_dir(dir, FIRST_BACKEND), 0);
+    Watcher::cached(store.clone(), &cache.catalog_dir()).await.catalog().is_some()
 }
 
 /// Trains the sample model, publishes it and lets it serve.

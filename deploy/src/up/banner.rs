@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{System, sample};
 use crate::cli::Up;
+use crate::place;
 
 /// All of it.
 pub(crate) fn text(system: &System, store: &str, up: &Up) -> String {
@@ -22,14 +23,19 @@ pub(crate) fn text(system: &System, store: &str, up: &Up) -> String {
     line("store", store.to_owned());
     line("logs", up.dir.join("logs").display().to_string());
     if !up.no_sample {
-        text.push_str(&sample_lines(up));
+        text.push_str(&sample_lines(store, up));
     }
     text
 }
 
-fn sample_lines(up: &Up) -> String {
+fn sample_lines(store: &str, up: &Up) -> String {
     let (program, model, target) = (program(), sample::MODEL, sample::TARGET);
     let data = up.dir.join(sample::FILE);
+    // In the default directory the commands find both by themselves.
+    let place = match up.dir == Path::new(place::DIR) {
+        true => String::new(),
+        false => format!(" --store {store} --admin {}", up.admin),
+    };
     format!(
         "
 Is this wine good? Ask the sample model:
@@ -38,12 +44,12 @@ Is this wine good? Ask the sample model:
 
 Train a second version; it is proven and takes over while the first goes on serving:
 
-  {program} train --data {} --target {target} --model {model} --param num_leaves=7 --promote
+  {program} train --data {} --target {target} --model {model} --param num_leaves=7 --promote{place}
 
 See what is served where, and take it back:
 
-  {program} status
-  {program} rollback {model}
+  {program} status{place}
+  {program} rollback {model}{place}
 
 ",
         up.listen,
@@ -57,4 +63,21 @@ fn program() -> String {
     let path = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("headgate"));
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(&here).unwrap_or(Path::new(&path)).display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_lines_say_where_store_and_gateway_are_outside_the_default_directory() {
+        let lines = |dir: &str| {
+            let (listen, admin) = ("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap());
+            sample_lines("s3://b/p", &Up { backends: 1, listen, admin, dir: dir.into(), no_sample: false })
+        };
+        let commands = |lines: &str, place: &str| lines.lines().filter(|line| line.ends_with(place)).count();
+        assert_eq!(commands(&lines("elsewhere"), " --store s3://b/p --admin 127.0.0.1:2"), 3);
+        assert!(!lines(place::DIR).contains("--store"));
+    }
 }

@@ -112,7 +112,8 @@ async fn told_to_stop(stop: &mut watch::Receiver<Option<Duration>>) -> Duration 
 
 fn spawn(part: &Part) -> io::Result<Child> {
     let log = open_log(&part.log)?;
-    Command::new(std::env::current_exe()?)
+    Command::new(this_program()?)
+        .arg0(std::env::args_os().next().unwrap_or_else(|| "headgate".into()))
         .args(&part.arguments)
         .env(crate::PARENT_VARIABLE, std::process::id().to_string())
         .stdin(Stdio::null())
@@ -122,6 +123,13 @@ fn spawn(part: &Part) -> io::Result<Child> {
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
+}
+
+/// The program that runs here. On Linux by the kernel's own link to it, which also leads there once the file has been
+/// replaced by a newer one: a part that dies after an upgrade comes back, as it was.
+fn this_program() -> io::Result<PathBuf> {
+    let link = Path::new("/proc/self/exe");
+    if link.exists() { Ok(link.to_owned()) } else { std::env::current_exe() }
 }
 
 fn open_log(path: &Path) -> io::Result<File> {

@@ -15,6 +15,9 @@ use serde_json::Value;
 /// Everything that is awaited comes within this, on the slowest machine; it is never how long something should take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_headgate");
+
 /// A running system. Stopped when dropped, its folder removed.
 pub(crate) struct System {
     pub(crate) gateway: SocketAddr,
@@ -29,9 +32,14 @@ impl System {
     }
 
     pub(crate) fn start_in(dir: tempfile::TempDir, arguments: &[&str]) -> Self {
+        Self::start_program(Path::new(PROGRAM), dir, arguments)
+    }
+
+    /// Starts another file than the one that was built: a copy of it.
+    pub(crate) fn start_program(program: &Path, dir: tempfile::TempDir, arguments: &[&str]) -> Self {
         let (gateway, admin) = (free_address(), free_address());
         let out = fs::File::create(dir.path().join("up.out")).unwrap();
-        let child = command(dir.path())
+        let child = command_of(program, dir.path())
             .args(["up", "--listen", &gateway.to_string(), "--admin", &admin.to_string()])
             .args(arguments)
             .stdout(out.try_clone().unwrap())
@@ -135,7 +143,11 @@ pub(crate) fn http(address: SocketAddr, method: &str, path: &str, body: &str) ->
 }
 
 pub(crate) fn command(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_headgate"));
+    command_of(Path::new(PROGRAM), dir)
+}
+
+fn command_of(program: &Path, dir: &Path) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(dir).stdin(Stdio::null());
     if let Some(library) = lightgbm() {
         command.env("HEADGATE_LIGHTGBM", library);

@@ -5,7 +5,7 @@
 use std::net::TcpListener;
 use std::process::Command;
 
-use super::system::{System, command, eventually, free_address, http, lightgbm, signal, skipped};
+use super::system::{PROGRAM, System, command, eventually, free_address, http, lightgbm, signal, skipped};
 
 #[test]
 fn the_lines_that_up_prints_work_when_pasted() {
@@ -60,6 +60,37 @@ fn a_child_that_is_killed_comes_back_and_ctrl_c_ends_all() {
     }
     assert!(TcpListener::bind(gateway).is_ok());
     assert!(!dir.path().join(".headgate/up.json").exists());
+}
+
+#[test]
+fn a_part_comes_back_after_the_program_was_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("headgate");
+    std::fs::copy(PROGRAM, &program).unwrap();
+    let system = System::start_program(&program, dir, &["--no-sample", "--backends", "1"]);
+    // An upgrade puts another file there.
+    std::fs::remove_file(&program).unwrap();
+    std::fs::write(&program, "not this one").unwrap();
+    signal("KILL", system.children("backend")[0]);
+    eventually("the backend runs again", || system.said().contains("backend-1 runs again").then_some(()));
+    assert!(!system.said().contains("could not be started"), "{}", system.said());
+}
+
+#[test]
+fn without_its_store_up_goes_on_from_what_the_backends_keep() {
+    if skipped("up without its store", &[("LightGBM's library", lightgbm().is_some())]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("bucket");
+    std::fs::create_dir(&folder).unwrap();
+    let store = ["--store", &format!("file://{}", folder.display())];
+    let (_, dir) = System::start_in(dir, &store).interrupt();
+    std::fs::rename(&folder, dir.path().join("elsewhere")).unwrap();
+    let again = System::start_in(dir, &store);
+    assert!(again.said().contains("the store can't be read"), "{}", again.said());
+    let reply = again.post("/v1/models/wine:predict", r#"{"instances":[{"alcohol":9.4}]}"#);
+    assert_eq!((reply.status, reply.header("x-headgate-version")), (200, Some("1")), "{}", reply.body);
 }
 
 #[test]
