@@ -66,6 +66,8 @@ pub struct Discovery {
 pub struct Limits {
     /// Bodies up to this are read whole, so that the call can be retried; larger ones stream through.
     pub buffer_bytes_max: u64,
+    /// All bodies that are read whole together, small ones aside; what finds no room streams through too.
+    pub buffers_bytes_max: u64,
     /// Larger bodies are refused.
     pub body_bytes_max: u64,
     /// Connections at once.

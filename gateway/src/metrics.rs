@@ -109,6 +109,7 @@ pub(crate) fn render(edge: &Edge) -> String {
     gauge!("headgate_gateway_retry_tokens", "kind" => "common").set(left.tokens as f64);
     gauge!("headgate_gateway_retry_tokens", "kind" => "lost").set(left.reserve as f64);
     gauge!("headgate_gateway_in_flight").set(edge.gate.in_flight() as f64);
+    gauge!("headgate_gateway_buffered_bytes").set(edge.gate.buffered() as f64);
     gauge!("headgate_gateway_connections").set(edge.gate.connections() as f64);
     gauge!("headgate_gateway_models").set(snapshot.models_len() as f64);
     counter!("headgate_gateway_ejections_total").absolute(edge.fleet.ejections());

@@ -73,6 +73,7 @@ section!(
     /// `[limits]`
     LimitsWritten {
         buffer_bytes_max: u64 = 1 << 20,
+        buffers_bytes_max: u64 = 1 << 30,
         body_bytes_max: u64 = 64 << 20,
         connections_max: usize = 20_000,
         in_flight_max: usize = 10_000,
@@ -196,6 +197,7 @@ impl LimitsWritten {
         }
         Ok(Limits {
             buffer_bytes_max: self.buffer_bytes_max,
+            buffers_bytes_max: self.buffers_bytes_max,
             body_bytes_max: self.body_bytes_max,
             connections_max: self.connections_max,
             in_flight_max: self.in_flight_max,

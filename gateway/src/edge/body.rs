@@ -10,44 +10,51 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, timeout_at};
 
+use super::gate::{Buffered, Gate};
 use super::reply::Failed;
 use crate::config::Limits;
 use crate::upstream::{BodyError, Streaming};
 
 /// A caller's body.
-pub(super) enum Read {
-    /// All of it.
-    Whole(Bytes),
-    /// Too large for that.
+pub(super) enum Read<'g> {
+    /// All of it, and its place among all that are held.
+    Whole(Bytes, Buffered<'g>),
+    /// Too large for that, or there is no room for it.
     Large(Streaming, Fault),
 }
 
 /// What the caller did wrong while its body passed, once it has.
 pub(super) type Fault = Arc<OnceLock<Failed>>;
 
-/// Reads a body whole where it fits the buffer. One that is refused by its length alone stays where it is.
-pub(super) async fn read(unread: &mut Option<Incoming>, limits: &Limits) -> Result<Read, Failed> {
+/// Reads a body whole where it fits the buffer, and all that are held fit the bound on them together. One that is refused by its length alone stays where it is.
+pub(super) async fn read<'g>(
+    unread: &mut Option<Incoming>,
+    limits: &Limits,
+    gate: &'g Gate,
+) -> Result<Read<'g>, Failed> {
+    let mut held = gate.buffer();
     let known = unread.as_ref().and_then(|incoming| incoming.size_hint().exact());
     if known.is_some_and(|bytes| bytes > limits.body_bytes_max) {
         return Err(too_large(limits));
     }
-    let Some(mut incoming) = unread.take() else { return Ok(Read::Whole(Bytes::new())) };
+    let Some(mut incoming) = unread.take() else { return Ok(Read::Whole(Bytes::new(), held)) };
     let mut start = BytesMut::new();
     let mut first = Bytes::new();
     if known.is_none_or(|bytes| bytes <= limits.buffer_bytes_max) {
         let deadline = Instant::now() + limits.body_timeout;
         loop {
             if incoming.is_end_stream() {
-                return Ok(Read::Whole(if start.is_empty() { first } else { start.freeze() }));
+                return Ok(Read::Whole(if start.is_empty() { first } else { start.freeze() }, held));
             }
             let Ok(frame) = timeout_at(deadline, incoming.frame()).await else {
                 return Err(late(limits));
             };
             let Some(frame) = frame else {
-                return Ok(Read::Whole(if start.is_empty() { first } else { start.freeze() }));
+                return Ok(Read::Whole(if start.is_empty() { first } else { start.freeze() }, held));
             };
             let frame = frame.map_err(broke_off)?;
             let Ok(data) = frame.into_data() else { continue };
+            let fits = held.take(data.len() as u64, limits.buffers_bytes_max);
             if first.is_empty() {
                 first = data;
             } else {
@@ -56,7 +63,7 @@ pub(super) async fn read(unread: &mut Option<Incoming>, limits: &Limits) -> Resu
                 }
                 start.extend_from_slice(&data);
             }
-            if first.len().max(start.len()) as u64 > limits.buffer_bytes_max {
+            if !fits || first.len().max(start.len()) as u64 > limits.buffer_bytes_max {
                 break;
             }
         }

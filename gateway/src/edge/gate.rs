@@ -11,6 +11,7 @@ pub struct Gate {
     connections: AtomicUsize,
     in_flight: AtomicUsize,
     requests: AtomicU64,
+    buffered: AtomicU64,
     lame_duck: AtomicBool,
     left: Notify,
 }
@@ -23,7 +24,28 @@ pub struct Connected(Arc<Gate>);
 #[derive(Debug)]
 pub struct Entered(Arc<Gate>);
 
+/// What is held of a body that is read whole; it counts until it is dropped.
+#[derive(Debug)]
+pub struct Buffered<'g> {
+    gate: &'g Gate,
+    bytes: u64,
+    counted: u64,
+}
+
+/// Bodies up to this many bytes are not counted: the bound on requests bounds them.
+const UNCOUNTED_BYTES: u64 = 16 << 10;
+
 impl Gate {
+    /// A body is about to be read whole.
+    pub fn buffer(&self) -> Buffered<'_> {
+        Buffered { gate: self, bytes: 0, counted: 0 }
+    }
+
+    /// Bytes of all larger bodies that are held whole.
+    pub fn buffered(&self) -> u64 {
+        self.buffered.load(Ordering::Relaxed)
+    }
+
     /// A connection comes in, unless `max` are there.
     pub fn connect(self: &Arc<Self>, max: usize) -> Option<Connected> {
         let connected = Connected(Arc::clone(self));
@@ -70,6 +92,26 @@ impl Gate {
                 return;
             }
             left.await;
+        }
+    }
+}
+
+impl Buffered<'_> {
+    /// So many bytes more; whether all bodies together still hold at most `max`.
+    pub fn take(&mut self, bytes: u64, max: u64) -> bool {
+        self.bytes += bytes;
+        if self.bytes <= UNCOUNTED_BYTES {
+            return true;
+        }
+        let more = self.bytes - std::mem::replace(&mut self.counted, self.bytes);
+        self.gate.buffered.fetch_add(more, Ordering::Relaxed) + more <= max
+    }
+}
+
+impl Drop for Buffered<'_> {
+    fn drop(&mut self) {
+        if self.counted > 0 {
+            self.gate.buffered.fetch_sub(self.counted, Ordering::Relaxed);
         }
     }
 }

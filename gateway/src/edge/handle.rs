@@ -61,8 +61,8 @@ impl Edge {
             Route::Predict(_, target) => {
                 let call = Call::new(head, target, &entry.id, limits)?;
                 entry.body_bytes = unread.as_ref().map_or(0, |incoming| incoming.size_hint().lower());
-                match body::read(unread, limits).await? {
-                    Read::Whole(body) => {
+                match body::read(unread, limits, &self.gate).await? {
+                    Read::Whole(body, _held) => {
                         entry.body_bytes = body.len() as u64;
                         self.predict(&call, body, entry).await
                     }
@@ -77,7 +77,7 @@ impl Edge {
             Route::Ready => self.ready(),
             Route::ServerMetadata => Ok(own::metadata()),
             Route::RepositoryIndex => {
-                let Read::Whole(body) = body::read(unread, limits).await? else {
+                let Read::Whole(body, _held) = body::read(unread, limits, &self.gate).await? else {
                     return Err(body::too_large(limits));
                 };
                 self.index(&body).await

@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::backend::{Backend, Manner, Script};
 use crate::gateway::Gateway;
+use crate::until;
 
 /// Sends bytes as they are, and reads until the other side closes.
 async fn raw(gateway: &Gateway, text: &str) -> String {
@@ -38,6 +39,28 @@ async fn a_body_over_the_buffer_passes_through_and_one_over_the_bound_does_not()
     assert!(untold.starts_with("HTTP/1.1 413 "), "{untold}");
     let fits = raw(&gateway, &format!("{head}transfer-encoding: chunked\r\n\r\n{}0\r\n\r\n", chunk.repeat(6))).await;
     assert!(fits.starts_with("HTTP/1.1 200 "), "{fits}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_are_held_are_bounded_together_and_the_rest_passes_through() {
+    let backend = Backend::start("b1", Script::ready()).await;
+    let gateway = Gateway::before(&[&backend], "limits.buffers_bytes_max=100000").await;
+    let mut stalled = Vec::new();
+    for _ in 0..4 {
+        let mut stream = TcpStream::connect(&gateway.address).await.unwrap();
+        let head = "POST /v2/models/m/infer HTTP/1.1\r\nhost: x\r\ncontent-length: 60001\r\n\r\n";
+        stream.write_all(&[head.as_bytes(), &[b'x'; 60_000]].concat()).await.unwrap();
+        stalled.push(stream);
+    }
+    let passing = || async { backend.connections() > 2 };
+    until("bodies without room are on their way to a backend", passing).await;
+    for mut stream in stalled {
+        stream.write_all(b"x").await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+    }
+    assert_eq!((backend.calls(), backend.bytes()), (4, 4 * 60_001));
 }
 
 #[tokio::test(flavor = "multi_thread")]
