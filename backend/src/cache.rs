@@ -116,10 +116,31 @@ impl Cache {
 
     /// Keeps bytes under their digest.
     pub fn write(&self, kind: Kind, digest: &Digest, bytes: &[u8]) -> Result<(), CacheError> {
+        let size = bytes.len() as u64;
         let temporary = self.temporary()?;
-        let written = File::create(temporary.path()).and_then(|mut file| file.write_all(bytes));
-        written.map_err(|e| failed(temporary.path(), "write", e))?;
-        self.adopt(kind, digest, temporary, bytes.len() as u64)
+        let write = || File::create(temporary.path()).and_then(|mut file| file.write_all(bytes));
+        let written = match write() {
+            Err(e) if e.kind() == io::ErrorKind::StorageFull && self.give_way(size) => write(),
+            written => written,
+        };
+        written.map_err(|e| self.unwritten(e))?;
+        self.adopt(kind, digest, temporary, size)
+    }
+
+    /// The disk is full: removes what was not used for longest until `size` bytes are free again, or only what is pinned
+    /// is left. Whether anything went.
+    pub fn give_way(&self, size: u64) -> bool {
+        let before = self.kept().map(|(_, size, _)| size).sum::<u64>();
+        let left = self.shrink(before.saturating_sub(size));
+        if left < before {
+            tracing::warn!(dir = %self.inner.dir.display(), bytes = before - left, "the cache's disk is full: unused files removed");
+        }
+        left < before
+    }
+
+    /// Why a temporary file could not be written. Its name, which is never the same, is left out.
+    pub fn unwritten(&self, source: io::Error) -> CacheError {
+        failed(&self.folder("tmp"), "write", source)
     }
 
     /// A path for a file that is about to be written, on the same file system.
@@ -141,7 +162,7 @@ impl Cache {
         })();
         adopted.map_err(|e| failed(&path, "write", e))?;
         if self.inner.bytes.fetch_add(size, Ordering::Relaxed) + size > self.inner.bytes_max {
-            self.make_room();
+            self.shrink(self.inner.bytes_max);
         }
         Ok(())
     }
@@ -154,13 +175,13 @@ impl Cache {
         Pins { cache: self.clone(), digests }
     }
 
-    /// Removes what was not used for longest, until the bound holds or only what is pinned is left.
-    fn make_room(&self) {
+    /// Removes what was not used for longest, until `most` bytes or only what is pinned is left. What is left, in bytes.
+    fn shrink(&self, most: u64) -> u64 {
         let mut kept: Vec<_> = self.kept().collect();
         kept.sort_by_key(|(_, _, used)| *used);
         let mut bytes: u64 = kept.iter().map(|(_, size, _)| size).sum();
         for (path, size, _) in kept {
-            if bytes <= self.inner.bytes_max {
+            if bytes <= most {
                 break;
             }
             let digest = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse::<Digest>().ok());
@@ -173,6 +194,7 @@ impl Cache {
             }
         }
         self.inner.bytes.store(bytes, Ordering::Relaxed);
+        bytes
     }
 
     fn kept(&self) -> impl Iterator<Item = (PathBuf, u64, SystemTime)> {

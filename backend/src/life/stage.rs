@@ -142,10 +142,20 @@ async fn fetch_file(
     for _ in 0..2 {
         let from = cache.clone();
         let temporary = off_thread(move || from.temporary()).await??;
-        let fetched = store.fetch_to(&key, temporary.path(), file.size, &|_| {}).await;
         let (to, sha256, size) = (cache.clone(), file.sha256, file.size);
+        let mut fetched = store.fetch_to(&key, temporary.path(), size, &|_| {}).await;
+        let room = to.clone();
+        if matches!(fetched, Err(StoreError::Full { .. })) && off_thread(move || room.give_way(size)).await? {
+            fetched = store.fetch_to(&key, temporary.path(), size, &|_| {}).await;
+        }
         let checked = off_thread(move || -> Result<Option<Digest>, Failure> {
-            fetched?;
+            fetched.map_err(|error| match error {
+                // Reading does not fill a store: it is the cache that can't be written.
+                StoreError::Full { why, .. } | StoreError::ReadOnly { why, .. } => {
+                    to.unwritten(std::io::Error::other(why)).into()
+                }
+                error => Failure::from(error),
+            })?;
             let bytes = std::fs::read(temporary.path()).map_err(Failure::passing)?;
             let came = Digest::of(&bytes);
             if came == sha256 {

@@ -1,9 +1,10 @@
 //! What others break: the store, the cache, the disk. What was loaded goes on, and the rest comes when it can.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::Command;
 
-use headgate_contract::layout;
+use headgate_contract::{Digest, layout};
 
 use crate::support::models::name;
 use crate::support::{Bucket, Server, get, linear, post, until};
@@ -96,31 +97,66 @@ async fn an_unwritable_cache_is_told_and_tried_again() {
     server.until_answers("bank", 2).await;
 }
 
+/// A folder on a disk of 64 KiB, where this user may mount one.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new(test: &str) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(dir.path()).output();
+        if mounted.is_ok_and(|o| o.status.success()) {
+            return Some(Self(dir));
+        }
+        println!("skipped: {test}: no right to mount a small tmpfs");
+        None
+    }
+
+    /// Takes all that is free.
+    fn fill(&self) -> PathBuf {
+        let filler = self.0.path().join("filler");
+        let _ = std::fs::write(&filler, vec![1; 64 << 10]);
+        filler
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).output();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_told_and_tried_again() {
-    let cache = tempfile::tempdir().unwrap();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(cache.path()).output();
-    if !mounted.is_ok_and(|o| o.status.success()) {
-        println!("skipped: a_full_disk_is_told_and_tried_again: no right to mount a small tmpfs");
-        return;
-    }
+    let Some(disk) = SmallDisk::new("a_full_disk_is_told_and_tried_again") else { return };
     let bucket = Bucket::new().await;
     bucket.release(linear("bank", [0.5, -2.0])).await;
-    let server = Server::start_at(&bucket, cache.path(), &[]).await;
+    let server = Server::start_at(&bucket, disk.0.path(), &[]).await;
     server.ready().await;
-    let filler = cache.path().join("filler");
-    let _ = std::fs::write(&filler, vec![1; 64 << 10]);
+    let filler = disk.fill();
     bucket.release(linear("bank", [0.6, -2.0])).await;
     until("the reason is told", || async { !server.state("bank", 2).await.1.is_empty() }).await;
     let reason = server.state("bank", 2).await.1;
-    let answered = server.answers("bank").await;
+    assert!(reason.starts_with("cache ") && reason.contains("No space left"), "{reason}");
+    assert_eq!(server.answers("bank").await, "1");
     std::fs::remove_file(&filler).unwrap();
-    let recovered = tokio::time::timeout(std::time::Duration::from_secs(20), server.until_answers("bank", 2)).await;
-    drop(server);
-    let _ = Command::new("umount").arg("-l").arg(cache.path()).output();
-    assert!(reason.contains("No space left"), "{reason}");
-    assert_eq!(answered, "1");
-    recovered.unwrap();
+    server.until_answers("bank", 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_full_disk_what_is_not_used_makes_room() {
+    let Some(disk) = SmallDisk::new("on_a_full_disk_what_is_not_used_makes_room") else { return };
+    let bucket = Bucket::new().await;
+    bucket.release(linear("bank", [0.5, -2.0])).await;
+    let unused = vec![7; 20 << 10];
+    let unused_at = disk.0.path().join("blobs").join(Digest::of(&unused).to_string());
+    std::fs::create_dir(disk.0.path().join("blobs")).unwrap();
+    std::fs::write(&unused_at, unused).unwrap();
+    let server = Server::start_at(&bucket, disk.0.path(), &[]).await;
+    server.ready().await;
+    disk.fill();
+    bucket.release(linear("bank", [0.6, -2.0])).await;
+    server.until_answers("bank", 2).await;
+    assert!(!unused_at.exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
