@@ -11,8 +11,6 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 
 pub mod series;
 
-use crate::life::model::state_name;
-
 pub use series::{Outcome, Series, SeriesBook};
 
 /// Buckets of the time from a promotion to Ready, in seconds.
@@ -83,7 +81,7 @@ impl Metrics {
             let key = Key::from_parts("headgate_version_loads_total", vec![Label::new("result", result)]);
             recorder.register_counter(&key, &METADATA)
         });
-        let states = STATES.map(|state| (state, state_gauge(&recorder, state_name(state))));
+        let states = STATES.map(|state| (state, state_gauge(&recorder, state.as_str())));
         let publish_to_ready =
             recorder.register_histogram(&Key::from_name("headgate_publish_to_ready_seconds"), &METADATA);
         Self {

@@ -193,7 +193,7 @@ impl Tracked {
     pub fn take(&mut self, event: Event, now: Instant, retire: Duration) -> bool {
         let taken = self.life.take(event, now, retire, rand::random());
         let (state, reason) = self.life.reported();
-        let (model, version, state) = (&self.model, self.version, state_name(state));
+        let (model, version, state) = (&self.model, self.version, state.as_str());
         match taken {
             Err(error) => tracing::error!(%model, %version, %error, "version: out of order"),
             Ok(()) if state == "failed" => tracing::warn!(%model, %version, state, reason, "version"),
@@ -212,20 +212,5 @@ impl Tracked {
         let Known { version, digest, state, reason, .. } = self.known();
         let memory_bytes = self.servable.as_ref().map_or(0, |s| s.memory_bytes());
         VersionReport { version, digest, state, reason, memory_bytes }
-    }
-}
-
-/// A state in log lines and metrics.
-pub fn state_name(state: VersionState) -> &'static str {
-    match state {
-        VersionState::Absent => "absent",
-        VersionState::Fetching => "fetching",
-        VersionState::Verifying => "verifying",
-        VersionState::Loading => "loading",
-        VersionState::Proving => "proving",
-        VersionState::Ready => "ready",
-        VersionState::Retiring => "retiring",
-        VersionState::Failed => "failed",
-        VersionState::Unknown => "unknown",
     }
 }

@@ -152,6 +152,21 @@ pub struct Registered {
 }
 
 impl VersionState {
+    /// Its name in log lines, metrics and reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            VersionState::Absent => "absent",
+            VersionState::Fetching => "fetching",
+            VersionState::Verifying => "verifying",
+            VersionState::Loading => "loading",
+            VersionState::Proving => "proving",
+            VersionState::Ready => "ready",
+            VersionState::Retiring => "retiring",
+            VersionState::Failed => "failed",
+            VersionState::Unknown => "unknown",
+        }
+    }
+
     /// Its name as the Open Inference Protocol's repository index spells it.
     pub fn as_index(self) -> &'static str {
         match self {

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 
 use headgate_balance::life::State;
-use headgate_contract::fleet::VersionState;
 use headgate_contract::{Digest, Version};
 use serde::{Deserialize, Serialize};
 
@@ -167,24 +166,10 @@ fn versions(model: &Model) -> Vec<VersionsState> {
             states: BTreeMap::new(),
             reason: String::new(),
         });
-        *entry.states.entry(name(report.state)).or_default() += 1;
+        *entry.states.entry(report.state.as_str()).or_default() += 1;
         if entry.reason.is_empty() {
             entry.reason.clone_from(&report.reason);
         }
     }
     versions.into_values().collect()
-}
-
-fn name(state: VersionState) -> &'static str {
-    match state {
-        VersionState::Absent => "absent",
-        VersionState::Fetching => "fetching",
-        VersionState::Verifying => "verifying",
-        VersionState::Loading => "loading",
-        VersionState::Proving => "proving",
-        VersionState::Ready => "ready",
-        VersionState::Retiring => "retiring",
-        VersionState::Failed => "failed",
-        VersionState::Unknown => "unknown",
-    }
 }

@@ -200,7 +200,7 @@ impl Model {
         let reports = wanted.iter().flat_map(|(version, _)| self.reports(*version));
         for (_, report) in reports.filter(|(_, report)| wanted.contains(&(report.version, report.digest))) {
             loading |= report.state.as_index() == "LOADING";
-            let state = format!("{:?}", report.state).to_lowercase();
+            let state = report.state.as_str();
             let reason = match report.reason.as_str() {
                 "" => format!("version {} is {state}", report.version),
                 reason => {
