@@ -51,7 +51,7 @@ pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = (
     let graceful = GracefulShutdown::new();
     let mut stop = pin!(stop);
     loop {
-        let next = accept(&listener, &room);
+        let next = accept(&listener, &room, limits.idle_timeout);
         let (stream, peer, permit) = tokio::select! {
             () = &mut stop => break,
             next = next => next,
@@ -81,7 +81,11 @@ pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = (
 }
 
 /// The next connection, once there is room for one.
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+    patience: Duration,
+) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
     loop {
         let Ok(permit) = Arc::clone(room).acquire_owned().await else {
             return std::future::pending().await;
@@ -90,6 +94,7 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, So
             Ok((stream, peer)) => {
                 // A reply is written whole: there is nothing to gather.
                 let _ = stream.set_nodelay(true);
+                limit_silence(&stream, patience);
                 return (stream, peer, permit);
             }
             Err(error) => {
@@ -99,4 +104,14 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, So
             }
         }
     }
+}
+
+/// Closes a connection whose other side takes none of a reply for so long: hyper has no bound on that.
+fn limit_silence(stream: &TcpStream, patience: Duration) {
+    let patience_ms = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
+    // Where the system knows no such bound, the number of connections is the only one.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, patience_ms);
+    #[cfg(not(target_os = "linux"))]
+    let _ = (stream, patience_ms);
 }

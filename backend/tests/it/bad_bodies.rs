@@ -129,6 +129,18 @@ async fn a_slow_loris_is_cut_off_and_others_notice_nothing() {
     assert!(body.starts_with("HTTP/1.1 504 ") && body.contains("did not arrive in time"), "{body}");
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_takes_no_reply_is_cut_off() {
+    let (_bucket, server) = bank(&[("limits.idle_timeout_ms", "500")]).await;
+    let mut stream = TcpStream::connect(server.addr).await.unwrap();
+    let asked = "GET /v2/models/bank HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000);
+    // It asks until the server stops reading, as its replies are not read either; and then until it is cut off.
+    let cut = async { while stream.write_all(asked.as_bytes()).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(30), cut).await.unwrap();
+    assert_eq!(server.answers("bank").await, "1");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_that_are_no_good() {
     let (_bucket, server) = bank(&[]).await;
