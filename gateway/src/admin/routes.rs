@@ -102,7 +102,9 @@ async fn register(State(admin): State<Admin>, headers: HeaderMap, body: Bytes) -
     }
     match admin.registry.register(&read::<Register>(&body)?) {
         Ok(registered) => Ok(axum::Json(registered).into_response()),
-        Err(error @ Refused::Invalid(_)) => Err(Refusal(Kind::InvalidRequest, error.to_string())),
+        Err(error @ (Refused::Invalid(_) | Refused::Taken { .. })) => {
+            Err(Refusal(Kind::InvalidRequest, error.to_string()))
+        }
         Err(error @ Refused::Full) => Err(Refusal(Kind::Overloaded, error.to_string())),
     }
 }

@@ -27,6 +27,15 @@ pub enum Refused {
     /// The announcer's fault: it says something that makes no sense.
     #[error("{0}")]
     Invalid(String),
+    /// Another address bears that name, and said so a moment ago. Either two backends are named alike, or one has just
+    /// moved: then a retry helps soon.
+    #[error("instance '{name}' is registered at {address}, which is alive: every backend needs a name of its own")]
+    Taken {
+        /// The instance's name.
+        name: String,
+        /// Who bears it.
+        address: String,
+    },
     /// There are too many; a retry may help later.
     #[error("{LEASES_MAX} backends are registered: no room for another")]
     Full,
@@ -43,6 +52,8 @@ pub struct Registry {
 struct Lease {
     address: String,
     until: Instant,
+    /// Until then nobody else takes the name: who is alive announces itself more often.
+    fresh_until: Instant,
 }
 
 impl Registry {
@@ -55,7 +66,10 @@ impl Registry {
             return Err(Refused::Invalid(why));
         }
         if announced.lease_ms == 0 {
-            if self.lock().remove(name).is_some() {
+            let mut leases = self.lock();
+            // One that has moved does not take its successor with it.
+            if leases.get(name).is_some_and(|lease| lease.address == announced.address) {
+                leases.remove(name);
                 tracing::info!(backend = name, "backend left");
                 self.changed.notify_one();
             }
@@ -65,9 +79,15 @@ impl Registry {
             return Err(Refused::Invalid(format!("address '{}' is no host:port", announced.address.escape_debug())));
         }
         let lease_ms = announced.lease_ms.clamp(LEASE_MS_MIN, LEASE_MS_MAX);
-        let lease =
-            Lease { address: announced.address.clone(), until: Instant::now() + Duration::from_millis(lease_ms) };
+        let (now, length) = (Instant::now(), Duration::from_millis(lease_ms));
+        let lease = Lease { address: announced.address.clone(), until: now + length, fresh_until: now + length / 2 };
         let mut leases = self.lock();
+        if let Some(holder) = leases.get(name)
+            && holder.address != announced.address
+            && now < holder.fresh_until
+        {
+            return Err(Refused::Taken { name: name.clone(), address: holder.address.clone() });
+        }
         if leases.len() >= LEASES_MAX && !leases.contains_key(name) {
             return Err(Refused::Full);
         }
@@ -146,13 +166,32 @@ mod tests {
         assert_eq!(registry.next().await.unwrap(), []);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn an_instance_that_moved_leaves_its_old_address() {
         let mut registry = Registry::default();
         registry.register(&register("a", "h:1", 2_000)).unwrap();
+        tokio::time::sleep(Duration::from_millis(1_000)).await;
         registry.register(&register("a", "h:2", 2_000)).unwrap();
+        // The old one says farewell when its successor is here already.
+        registry.register(&register("a", "h:1", 0)).unwrap();
         let listed = registry.next().await.unwrap();
         assert_eq!(listed, [Endpoint { address: "h:2".into(), name: Some("a".into()) }]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_that_are_named_alike_do_not_take_turns() {
+        let mut registry = Registry::default();
+        for _ in 0..5 {
+            registry.register(&register("a", "h:1", 2_000)).unwrap();
+            let refused = registry.register(&register("a", "h:2", 2_000)).unwrap_err();
+            assert_eq!(refused, Refused::Taken { name: "a".into(), address: "h:1".into() });
+            tokio::time::sleep(Duration::from_millis(660)).await;
+        }
+        // Nor does the one that was refused take the name away when it goes.
+        registry.register(&register("a", "h:2", 0)).unwrap();
+        assert_eq!(registry.next().await.unwrap().len(), 1);
+        registry.register(&register("a", "h:1", 0)).unwrap();
+        registry.register(&register("a", "h:2", 2_000)).unwrap();
     }
 
     #[test]
