@@ -2,7 +2,7 @@
 # tools/setup, once.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: up test lint bench help setup
+.PHONY: up test lint bench fuzz help setup
 
 up: ## run the whole system here: file store, sample model, two backends, a gateway (ARGS="--backends 3 ...")
 	@tools/setup up
@@ -23,6 +23,10 @@ bench: ## the numbers in README: swaps under load, kills, publish to serving, ma
 	@tools/setup up
 	@cargo build --release --locked -p headgate -p headgate-loadtests
 	@tools/bench
+
+fuzz: ## a minute of fuzzing for each reader of foreign bytes (needs a nightly compiler and cargo-fuzz)
+	@mkdir -p fuzz/corpus/model_file && cp crates/engine/tests/it/fixtures/*.model fuzz/corpus/model_file
+	@cd fuzz && for target in path documents model_file; do cargo +nightly fuzz run $$target -- -max_total_time=60 || exit 1; done
 
 setup: ## install what `up` and `test` need, without running them
 	@tools/setup test

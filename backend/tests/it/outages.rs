@@ -1,5 +1,6 @@
 //! What others break: the store, the cache, the disk. What was loaded goes on, and the rest comes when it can.
 
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -107,7 +108,7 @@ impl SmallDisk {
         if mounted.is_ok_and(|o| o.status.success()) {
             return Some(Self(dir));
         }
-        println!("skipped: {test}: no right to mount a small tmpfs");
+        let _ = writeln!(std::io::stderr(), "skipped: {test}: no right to mount a small tmpfs");
         None
     }
 

@@ -176,7 +176,7 @@ pub(crate) fn python() -> Option<PathBuf> {
 pub(crate) fn skipped(test: &str, missing: &[(&str, bool)]) -> bool {
     let missing: Vec<_> = missing.iter().filter(|(_, there)| !there).map(|(what, _)| *what).collect();
     if !missing.is_empty() {
-        eprintln!("skipped: {test}: {} not found", missing.join(", "));
+        let _ = writeln!(std::io::stderr(), "skipped: {test}: {} not found", missing.join(", "));
     }
     !missing.is_empty()
 }

@@ -1,5 +1,6 @@
 //! The bank's calls: 45,211 real rows, whole and by job, compared with LightGBM itself.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -21,7 +22,7 @@ fn bank(test: &str) -> Option<Vec<u8>> {
     match std::fs::read(&path) {
         Ok(bytes) => Some(bytes),
         Err(error) => {
-            println!("skipped: {test}: {}: {error}", path.display());
+            let _ = writeln!(std::io::stderr(), "skipped: {test}: {}: {error}", path.display());
             None
         }
     }

@@ -1,5 +1,6 @@
 //! Data in a bucket of a real S3 server (MinIO).
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -39,7 +40,7 @@ fn program() -> Option<PathBuf> {
 impl Minio {
     async fn start(test: &str) -> Option<(Self, Store)> {
         let Some(program) = program() else {
-            println!("skipped: {test}: minio not found (set HEADGATE_MINIO)");
+            let _ = writeln!(std::io::stderr(), "skipped: {test}: minio not found (set HEADGATE_MINIO)");
             return None;
         };
         let dir = tempfile::tempdir().unwrap();

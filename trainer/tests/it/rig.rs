@@ -1,5 +1,6 @@
 //! What the tests share: LightGBM's library, a store, data.
 
+use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 
 use headgate_engine::{Batch, Engine, Format, Limits, Outputs, Scratch, Want};
@@ -12,7 +13,7 @@ pub(crate) fn library(test: &str) -> Option<Library> {
     match Library::open(None) {
         Ok(library) => Some(library),
         Err(error) => {
-            println!("skipped: {test}: {error}");
+            let _ = writeln!(std::io::stderr(), "skipped: {test}: {error}");
             None
         }
     }

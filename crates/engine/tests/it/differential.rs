@@ -1,5 +1,6 @@
 //! Dozens of small models, trained and scored by the Python libraries where they are installed.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -32,7 +33,7 @@ fn scores_equal_the_libraries_own() {
     let python = match python_with_libraries() {
         Ok(python) => python,
         Err(reason) => {
-            eprintln!("skipped: differential test against LightGBM and XGBoost: {reason}");
+            let _ = writeln!(std::io::stderr(), "skipped: differential test against LightGBM and XGBoost: {reason}");
             return;
         }
     };

@@ -1,5 +1,6 @@
 //! What can go wrong with a folder: read-only, full, missing, left half-written.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -21,7 +22,7 @@ impl Mount {
         match mounted {
             Ok(output) if output.status.success() => Some(Self(at.to_owned())),
             _ => {
-                println!("skipped: this user may not mount a tmpfs");
+                let _ = writeln!(std::io::stderr(), "skipped: this user may not mount a tmpfs");
                 None
             }
         }

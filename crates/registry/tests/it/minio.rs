@@ -1,5 +1,6 @@
 //! A real S3 server process: MinIO on a free port of the loopback, with a folder of its own.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -39,7 +40,10 @@ impl Minio {
     /// Starts one; none, and a line that says so, where there is no program.
     pub(crate) async fn start() -> Option<Self> {
         let Some(program) = program() else {
-            println!("skipped: minio not found (set HEADGATE_MINIO, or go install github.com/minio/minio@latest)");
+            let _ = writeln!(
+                std::io::stderr(),
+                "skipped: minio not found (set HEADGATE_MINIO, or go install github.com/minio/minio@latest)"
+            );
             return None;
         };
         let dir = tempfile::tempdir().unwrap();

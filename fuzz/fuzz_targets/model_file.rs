@@ -1,0 +1,17 @@
+//! A model file of any format: it loads within its bounds or is refused, and what loads scores.
+#![no_main]
+
+use headgate_engine::{Batch, Limits, Outputs, Scratch, Want};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let limits = Limits { max_memory_bytes: 64 << 20, max_features: 4096, max_outputs: 256 };
+    let Some(format) = headgate_engine::sniff(bytes) else { return };
+    let Ok(engine) = headgate_engine::load(format, bytes, &limits) else { return };
+    let batch = Batch::new(engine.inputs(), 3);
+    let mut out = Outputs::default();
+    let want = Want { margins: true, outputs: true };
+    engine.score(&batch, &mut Scratch::default(), &mut out, want).expect("a loaded model scores a row of missing values");
+    assert_eq!(out.margins.len(), 3 * engine.margin_width());
+    assert_eq!(out.values.len(), 3 * engine.output_width());
+});
