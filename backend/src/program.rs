@@ -36,12 +36,16 @@ fn say(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
 
 fn serve(config: Config) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|e| io("start the runtime", e))?.block_on(async {
+    let runtime = runtime.map_err(|e| io("start the runtime", e))?;
+    let ended = runtime.block_on(async {
         let listen = config.listen;
         let listener = TcpListener::bind(listen).await.map_err(|e| io(&format!("listen on {listen}"), e))?;
         let shutdown = stop_signal().map_err(|e| io("listen for signals", e))?;
         run(config, listener, shutdown).await
-    })
+    });
+    // A read that hangs in a network folder must not keep the process.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Ends at the first SIGTERM or SIGINT.

@@ -68,6 +68,27 @@ async fn sigterm_drains_and_ends_with_0() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_hangs_keeps_no_backend_from_ending() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("catalog")).unwrap();
+    // As a network folder that answers no more: who opens it for reading waits for a writer.
+    let head = dir.path().join("catalog/head.json");
+    rustix::fs::mknodat(rustix::fs::CWD, &head, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let (store, cache) = (format!("file://{}", dir.path().display()), dir.path().join("cache"));
+    let cache = format!("cache.dir={}", cache.display());
+    let flags = ["--store", &store, "--set", &cache, "--listen", "127.0.0.1:0", "--set", "drain.lame_duck_ms=0"];
+    let mut child = Killed(program(&flags).stderr(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(child.0.stderr.take().unwrap()).lines();
+    lines.next().unwrap().unwrap();
+    let pid = rustix::process::Pid::from_child(&child.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let child = std::sync::Mutex::new(child);
+    let status = || child.lock().unwrap().0.try_wait().unwrap();
+    until("ended", || std::future::ready(status().is_some())).await;
+    assert_eq!(status().unwrap().code(), Some(0));
+}
+
 /// A child that does not outlive its test.
 struct Killed(Child);
 
