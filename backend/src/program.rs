@@ -64,6 +64,8 @@ fn telemetry(log: &Log) -> Result<(), String> {
     let filter: EnvFilter = log.filter.parse().map_err(|e| format!("'log.filter' is '{}': {e}", log.filter))?;
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
+    // Told where? Standard error is what can't be written, and telling it there panics.
+    let builder = builder.log_internal_errors(false);
     let _ = match log.json {
         true => builder.json().try_init(),
         false => builder.try_init(),

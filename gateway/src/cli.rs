@@ -156,6 +156,8 @@ fn start_log(log: &Log) {
     let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
+    // Told where? Standard error is what can't be written, and telling it there panics.
+    let builder = builder.log_internal_errors(false);
     // A process that has a log already keeps it.
     let started = if log.json { builder.json().try_init() } else { builder.try_init() };
     if let Err(error) = started {

@@ -89,6 +89,30 @@ async fn a_read_that_hangs_keeps_no_backend_from_ending() {
     assert_eq!(status().unwrap().code(), Some(0));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_nobody_reads_stops_nothing() {
+    let bucket = Bucket::new().await;
+    bucket.release(linear("bank", [0.5, -2.0])).await;
+    let cache = tempfile::tempdir().unwrap();
+    let (store, cache) = (bucket.store.url().to_string(), format!("cache.dir={}", cache.path().display()));
+    let flags = ["--store", &store, "--set", &cache, "--listen", "127.0.0.1:0", "--log", "debug", "--set"];
+    let json = ["log.format=json", "--set", "drain.lame_duck_ms=0"];
+    let mut child = Killed(program(&[flags.as_slice(), &json].concat()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(child.0.stderr.take().unwrap()).lines();
+    let addr = loop {
+        let line: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        if let Some(address) = line["fields"]["address"].as_str() {
+            break address.parse().unwrap();
+        }
+    };
+    drop(lines);
+    let body = r#"{"instances":[[1,2]]}"#;
+    until("answers", || async { post(addr, "/v1/models/bank:predict", body).await.status == 200 }).await;
+    let pid = rustix::process::Pid::from_child(&child.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(child.0.wait().unwrap().code(), Some(0));
+}
+
 /// A child that does not outlive its test.
 struct Killed(Child);
 
