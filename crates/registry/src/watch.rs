@@ -91,6 +91,9 @@ impl Watcher {
     /// Reads the head once; a new catalog where there is one, none where it is the one known. On an error, what was
     /// known stands.
     pub async fn poll(&mut self) -> Result<Option<Arc<Catalog>>, WatchError> {
+        if let Some(cache) = &mut self.cache {
+            cache.catch_up().await;
+        }
         let found = match self.store.get_if_changed(layout::HEAD, self.etag.as_ref(), HEAD_BYTES_MAX).await {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(None),

@@ -22,11 +22,20 @@ pub(super) struct Cache {
     dir: PathBuf,
     /// Shards that should be there and could not be written yet.
     unsaved: BTreeMap<Digest, Bytes>,
+    /// The head that should be there and could not be written yet, with the shards that it names.
+    unsaved_head: Option<(Bytes, BTreeSet<Digest>)>,
+    /// Whether it was told that nothing can be written.
+    told: bool,
 }
 
 impl Cache {
     pub(super) fn new(dir: &Path, store: &StoreUrl) -> Self {
-        Self { dir: dir.join(Digest::of(store.to_string()).to_string()), unsaved: BTreeMap::new() }
+        Self {
+            dir: dir.join(Digest::of(store.to_string()).to_string()),
+            unsaved: BTreeMap::new(),
+            unsaved_head: None,
+            told: false,
+        }
     }
 
     /// The catalog that is kept, where a whole one is.
@@ -47,13 +56,29 @@ impl Cache {
         let named: BTreeSet<Digest> = catalog.shards.values().map(|known| known.digest).collect();
         self.unsaved.extend(fetched);
         self.unsaved.retain(|digest, _| named.contains(digest));
+        self.unsaved_head = Some((head, named));
+        self.catch_up().await;
+    }
+
+    /// Writes what could not be written before, a full disk may have room by now: without it a process that starts while
+    /// the bucket is away would go back to the catalog before.
+    pub(super) async fn catch_up(&mut self) {
+        let Some((head, named)) = self.unsaved_head.clone() else { return };
         let (dir, unsaved) = (self.dir.clone(), self.unsaved.clone());
         let saved = tokio::task::spawn_blocking(move || save(&dir, &head, &unsaved, &named)).await;
         match saved.unwrap_or_else(|error| Err(io::Error::other(error))) {
-            Ok(()) => self.unsaved.clear(),
-            Err(error) => {
+            Ok(()) => {
+                self.unsaved.clear();
+                self.unsaved_head = None;
+                if std::mem::take(&mut self.told) {
+                    tracing::info!(dir = %self.dir.display(), "the catalog is kept again");
+                }
+            }
+            Err(error) if !self.told => {
+                self.told = true;
                 tracing::warn!(dir = %self.dir.display(), %error, "the catalog can't be kept: the bucket is needed to start");
             }
+            Err(_) => {}
         }
     }
 }

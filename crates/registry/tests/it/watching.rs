@@ -165,6 +165,27 @@ async fn a_kept_catalog_starts_a_process_without_the_bucket() {
     assert!(Watcher::cached(store, &blocked).await.poll().await.unwrap().is_some());
 }
 
+#[tokio::test]
+async fn a_catalog_that_could_not_be_kept_is_kept_as_soon_as_it_can() {
+    let (dir, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = file_store(&dir.path().join("s")).await;
+    promoted(&store, "m", "one").await;
+    let mut watcher = Watcher::cached(store.clone(), &cache.path().join("c")).await;
+    watcher.poll().await.unwrap().unwrap();
+    // A file where the folder should be stops root, too.
+    std::fs::rename(cache.path().join("c"), cache.path().join("aside")).unwrap();
+    std::fs::write(cache.path().join("c"), "").unwrap();
+    let generation = promoted(&store, "m", "two").await;
+    watcher.poll().await.unwrap().unwrap();
+    std::fs::remove_file(cache.path().join("c")).unwrap();
+    std::fs::rename(cache.path().join("aside"), cache.path().join("c")).unwrap();
+    // Nothing is new, and the bucket need not even be there.
+    std::fs::rename(dir.path().join("s"), dir.path().join("away")).unwrap();
+    assert!(watcher.poll().await.is_err());
+    let restarted = Watcher::cached(store, &cache.path().join("c")).await;
+    assert_eq!(restarted.catalog().unwrap().head().generation, generation);
+}
+
 fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
