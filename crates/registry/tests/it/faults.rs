@@ -8,6 +8,8 @@ use headgate_registry::PublishError;
 use headgate_registry::publish::Outcome;
 use headgate_registry::release::{self, ReleaseError};
 use headgate_registry::store::{AccessKey, Intent, Store, StoreError, StoreOptions};
+use headgate_registry::watch::{WatchError, Watcher};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::s3double::{Double, Fault, Kind};
 use crate::sample::{WHO, model, number, promotion, publish, published, version};
@@ -77,6 +79,28 @@ async fn what_is_forbidden_or_missing_is_told_at_once() {
     let no_url = StoreOptions { endpoint: Some("127.0.0.1:9000".into()), ..double.options() };
     let error = Store::open(&"s3://models".parse().unwrap(), &no_url).await.unwrap_err();
     assert!(error.to_string().contains("http:// or https:// expected"), "{error}");
+}
+
+/// A proxy whose server is away says 404 of everything: a reader that took that for the bucket's word would blame a good
+/// version for good.
+#[tokio::test]
+async fn a_404_that_is_not_the_buckets_is_an_outage() {
+    let proxy = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = Some(format!("http://{}", proxy.local_addr().unwrap()));
+    let proxy = tokio::spawn(async move {
+        while let Ok((mut caller, _)) = proxy.accept().await {
+            let _ = caller.read(&mut [0; 4096]).await;
+            let page = "404 page not found";
+            let head = format!("HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: {}\r\n", page.len());
+            let _ = caller.write_all(format!("{head}\r\n{page}").as_bytes()).await;
+        }
+    });
+    let double = Double::start().await;
+    let store = double.store_with(StoreOptions { endpoint, attempts: 1, ..double.options() }).await;
+    let error = store.get("doc", 1).await.unwrap_err();
+    assert!(error.retryable() && error.to_string().contains("404"), "{error}");
+    assert!(matches!(Watcher::new(store).poll().await, Err(WatchError::Store(_))));
+    proxy.abort();
 }
 
 #[tokio::test]

@@ -70,6 +70,8 @@ impl Said {
         match (status, code.unwrap_or_default()) {
             (304, _) => Self::NotModified,
             (404, "NoSuchBucket") => Self::NoBucket,
+            // S3 names what is missing; a proxy whose server is away, or an endpoint that is none of S3, does not.
+            (404, "") => Self::Down(format!("{text} without an error code: that is not S3 that answers")),
             (404, _) => Self::Missing,
             (412, _) => Self::Precondition,
             (409, _) => Self::Conflict(text),
@@ -152,6 +154,7 @@ mod tests {
         let replied = |status, code| Said::replied(status, Some(code), None);
         assert_eq!(replied(404, "NoSuchBucket"), Said::NoBucket);
         assert_eq!(replied(404, "NoSuchKey"), Said::Missing);
+        assert!(matches!(Said::replied(404, None, None), Said::Down(_)));
         assert_eq!(replied(400, "ExpiredToken"), Said::Denied("400 ExpiredToken".to_owned()));
         assert_eq!(
             replied(409, "ConditionalRequestConflict"),
