@@ -63,7 +63,8 @@ fn singles(sources: &Sources) -> Vec<Single> {
         Some(Single { source: key.clone(), path, value: value.clone(), as_text: false })
     });
     let flags = sources.flags.iter().map(|(path, value)| {
-        let source = format!("--{}", path.replace(['.', '_'], "-"));
+        // Keys of a section have no flag of their own name, or one that means the same.
+        let source = if path.contains('.') { format!("--set {path}") } else { format!("--{path}") };
         Single { source, path: path.clone(), value: value.clone(), as_text: false }
     });
     variables.chain(flags).collect()
@@ -127,6 +128,9 @@ fn explain(error: figment::Error) -> String {
                 known.iter().max_by(|a, b| strsim::jaro_winkler(field, a).total_cmp(&strsim::jaro_winkler(field, b)));
             let nearest = nearest.map_or_else(String::new, |n| format!("; the nearest known one is '{n}'"));
             format!("{source}: unknown key '{}'{nearest}", path.join("."))
+        }
+        FigmentKind::InvalidType(_, expected) if expected.contains("sequence") => {
+            format!("{source}: '{}': {}, as in [\"a\", \"b\"]", path.join("."), error.kind)
         }
         kind => format!("{source}: '{}': {kind}", path.join(".")),
     }
@@ -201,6 +205,8 @@ mod tests {
     fn a_wrong_type_and_broken_toml_name_their_place() {
         let error = read::<Config>(&sources("[retry]\nbudget = \"x\"", &[], &[])).unwrap_err().to_string();
         assert!(error.contains("gateway.toml") && error.contains("retry.budget"), "{error}");
+        let error = read::<Config>(&sources("", &[], &[("retry.on", "a")])).unwrap_err().to_string();
+        assert!(error.starts_with("--set retry.on: ") && error.ends_with("as in [\"a\", \"b\"]"), "{error}");
         let error = read::<Config>(&sources("[retry\n", &[], &[])).unwrap_err().to_string();
         assert!(error.contains("gateway.toml") && error.contains("line 1"), "{error}");
     }

@@ -67,7 +67,9 @@ async fn probe(fleet: &Arc<Fleet>, backend: &Arc<Backend>) -> Result<bool, BoxEr
     let request = Request::get(path(fleet, backend, config.probe)).header(GATEWAY, fleet.name.as_str());
     let request = request.body(Body::Whole(None))?;
     let limit = config.probe + config.probe_timeout;
-    let reply = tokio::time::timeout(limit, backend.upstream.call(request, &options)).await??;
+    let reply = tokio::time::timeout(limit, backend.upstream.call(request, &options))
+        .await
+        .map_err(|_| format!("{STATE_PATH} did not answer within {} ms", limit.as_millis()))??;
     if reply.head.status != StatusCode::OK {
         return Err(format!("{STATE_PATH} answered {}", reply.head.status).into());
     }

@@ -35,6 +35,22 @@ async fn nothing_starts_healthy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_that_takes_connections_and_says_nothing_is_told_so() {
+    // The system accepts for it, as for a process that is stopped.
+    let frozen = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = frozen.local_addr().unwrap().to_string();
+    let mut config = config(&[], "fleet.probe_ms=50\nfleet.probe_timeout_ms=70");
+    config.discovery.backends.push(address);
+    let gateway = Gateway::start(config).await;
+    until("its silence is told", async || {
+        gateway.state().await["backends"][0]["error"]
+            .as_str()
+            .is_some_and(|e| e.ends_with("did not answer within 120 ms"))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_new_backend_warms_up() {
     let b1 = Backend::start("b1", Script::ready()).await;
     let slow = "fleet.slow_start_ms=4000";
