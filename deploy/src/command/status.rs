@@ -1,6 +1,7 @@
 //! `status`: what the catalog says, what the gateway does, and why where they differ.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use headgate_contract::release::Serve;
@@ -13,6 +14,9 @@ use super::release::describe;
 use super::{CommandError, open_store};
 use crate::cli::{Global, Status};
 use crate::{client, output, place};
+
+/// How long the store is waited for: what the gateway says matters most while the store hangs.
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The gateway's `/state`, as far as it is shown.
 #[derive(Debug, Serialize, Deserialize)]
@@ -60,7 +64,7 @@ struct VersionStates {
 
 /// What could be learned.
 struct Seen {
-    store: Result<(String, Option<std::sync::Arc<Catalog>>), String>,
+    store: Result<(String, Option<Arc<Catalog>>), String>,
     admin: String,
     edge: Result<Edge, String>,
 }
@@ -88,19 +92,20 @@ async fn look(global: &Global, args: &Status) -> Result<Seen, CommandError> {
     let admin = place::admin(args.admin.admin.as_deref())?;
     let wanted = args.model.as_ref().map_or_else(String::new, |model| format!("?model={model}"));
     let path = format!("/state{wanted}");
+    let store = tokio::time::timeout(STORE_TIMEOUT, read_store(global)).await;
+    let store = store.unwrap_or_else(|_| Err(format!("no reply within {} ms", STORE_TIMEOUT.as_millis())));
     let edge = client::get(&admin, &path, args.admin.admin_token.as_deref()).await.map_err(|e| e.to_string());
-    let store = match open_store(global).await {
-        Err(error) => Err(error.to_string()),
-        Ok(store) => {
-            let url = store.url().to_string();
-            match Watcher::new(store).poll().await {
-                Ok(catalog) => Ok((url, catalog)),
-                Err(WatchError::NoCatalog { .. }) => Ok((url, None)),
-                Err(error) => Err(error.to_string()),
-            }
-        }
-    };
     Ok(Seen { store, admin, edge })
+}
+
+async fn read_store(global: &Global) -> Result<(String, Option<Arc<Catalog>>), String> {
+    let store = open_store(global).await.map_err(|e| e.to_string())?;
+    let url = store.url().to_string();
+    match Watcher::new(store).poll().await {
+        Ok(catalog) => Ok((url, catalog)),
+        Err(WatchError::NoCatalog { .. }) => Ok((url, None)),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn document(seen: &Seen) -> serde_json::Value {

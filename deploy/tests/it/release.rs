@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::system::{System, eventually};
+use super::system::{System, command, eventually};
 
 /// Publishes a model that multiplies `x` by `by`; `--promote` may be among the options.
 fn publish(system: &System, by: f64, options: &[&str]) {
@@ -149,4 +149,20 @@ fn strict_and_fallback() {
     });
     let reply = system.post("/v1/models/times/JFK:predict", r#"{"instances":[{"x":2}]}"#);
     assert_eq!((reply.status, reply.header("x-headgate-model")), (200, Some("times")), "{}", reply.body);
+}
+
+#[test]
+fn status_does_not_wait_long_for_a_store_that_hangs() {
+    let system = System::start(&["--no-sample", "--backends", "1"]);
+    // The system takes its connections, and nobody ever answers.
+    let hung = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let output = command(system.dir.path())
+        .args(["status", "--json", "--store", "s3://models/prod"])
+        .env("AWS_ENDPOINT_URL", format!("http://{}", hung.local_addr().unwrap()))
+        .envs([("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")])
+        .output()
+        .unwrap();
+    let seen: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(seen["store_error"], "no reply within 5000 ms", "{seen}");
+    assert_eq!(seen["gateway"]["backends"][0]["name"], "backend-1", "{seen}");
 }
