@@ -26,6 +26,11 @@ pub(crate) fn print(style: Style, document: &impl Serialize, text: impl FnOnce()
     let _ = io::stdout().lock().write_all(out.as_bytes());
 }
 
+/// Writes to standard error. One that is closed, or on a full disk, ends nothing.
+pub(crate) fn say(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
 /// Metrics in a line, as in `auc 0.8748, rounds 87`.
 pub(crate) fn metrics(metrics: &BTreeMap<String, f64>) -> String {
     let one = |(name, value): (&String, &f64)| match value.fract() == 0.0 {

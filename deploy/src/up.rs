@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep};
 use crate::cli::{Global, Up};
 use crate::client;
 use crate::command::train::narrator;
+use crate::output::say;
 use crate::place::{self, Running};
 
 mod banner;
@@ -99,7 +100,7 @@ pub(crate) async fn run(global: &Global, up: Up) -> Result<ExitCode, UpError> {
             Ok(true) => make_sample(&dir, &store).await?,
             Ok(false) => {}
             Err(error) if kept_catalog(&dir, &store).await => {
-                eprintln!("the store can't be read: {error}; the backends serve what they keep");
+                say(&format!("the store can't be read: {error}; the backends serve what they keep\n"));
             }
             Err(error) => return Err(error.into()),
         }
@@ -122,7 +123,7 @@ pub(crate) async fn run(global: &Global, up: Up) -> Result<ExitCode, UpError> {
             _ = terminate.recv() => {}
         }
     }
-    eprintln!("stopping; Ctrl-C again to kill");
+    say("stopping; Ctrl-C again to kill\n");
     let _ = fs::remove_file(place::file(&dir));
     tokio::select! {
         () = system.stop() => Ok(ExitCode::SUCCESS),
@@ -189,9 +190,9 @@ async fn narrate_one(part: Part, mut life: tokio::sync::watch::Receiver<Life>) {
     life.mark_unchanged();
     while life.changed().await.is_ok() {
         match life.borrow_and_update().clone() {
-            Life::Running(pid) => eprintln!("{} runs again, pid {pid}", part.name),
+            Life::Running(pid) => say(&format!("{} runs again, pid {pid}\n", part.name)),
             Life::Down(why) => {
-                eprintln!("{} is down ({why}); starting it again; its log: {}", part.name, part.log.display())
+                say(&format!("{} is down ({why}); starting it again; its log: {}\n", part.name, part.log.display()))
             }
             Life::Stopped => return,
         }
@@ -254,7 +255,7 @@ async fn kept_catalog(dir: &Path, store: &Store) -> bool {
 
 /// Trains the sample model, publishes it and lets it serve.
 async fn make_sample(dir: &Path, store: &Store) -> Result<(), UpError> {
-    eprintln!("training the sample model");
+    say("training the sample model\n");
     let csv = sample::csv();
     let path = dir.join(sample::FILE);
     fs::write(&path, &csv).map_err(|source| UpError::Dir { path, source })?;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use headgate_registry::{release, whoami};
 use serde_json::json;
 
-use super::release::say;
+use super::release::report;
 use super::{CommandError, open_store};
 use crate::cli::{Admin, Catalog, Freeze, Global};
 use crate::output;
@@ -59,7 +59,7 @@ async fn log(global: &Global, limit: usize) -> Result<(), CommandError> {
 
 async fn restore(global: &Global, generation: u64, why: &str, admin: &Admin) -> Result<(), CommandError> {
     let restored = release::restore(&open_store(global).await?, generation, why, &whoami()).await?;
-    say(global, admin, &restored).await;
+    report(global, admin, &restored).await;
     Ok(())
 }
 

@@ -22,7 +22,7 @@ pub(crate) async fn promote(global: &Global, args: Promote) -> Result<(), Comman
         why: args.why,
     };
     let promoted = release::promote(&store, promotion, &whoami()).await?;
-    say(global, &args.admin, &promoted).await;
+    report(global, &args.admin, &promoted).await;
     Ok(())
 }
 
@@ -30,7 +30,7 @@ pub(crate) async fn promote(global: &Global, args: Promote) -> Result<(), Comman
 pub(crate) async fn rollback(global: &Global, args: Rollback) -> Result<(), CommandError> {
     let store = open_store(global).await?;
     let promoted = release::rollback(&store, &args.model, &args.why, &whoami()).await?;
-    say(global, &args.admin, &promoted).await;
+    report(global, &args.admin, &promoted).await;
     Ok(())
 }
 
@@ -38,7 +38,7 @@ pub(crate) async fn rollback(global: &Global, args: Rollback) -> Result<(), Comm
 pub(crate) async fn label(global: &Global, args: Label) -> Result<(), CommandError> {
     let store = open_store(global).await?;
     let promoted = release::label(&store, &args.model, &args.label, args.version, &whoami()).await?;
-    say(global, &args.admin, &promoted).await;
+    report(global, &args.admin, &promoted).await;
     Ok(())
 }
 
@@ -58,7 +58,7 @@ pub(crate) async fn configure(global: &Global, args: Configure) -> Result<(), Co
         },
     };
     let promoted = release::configure(&store, &args.model, settings, &whoami()).await?;
-    say(global, &args.admin, &promoted).await;
+    report(global, &args.admin, &promoted).await;
     Ok(())
 }
 
@@ -79,12 +79,12 @@ struct Model<'a> {
 }
 
 /// Nudges the gateway, where one is known, and prints what changed.
-pub(crate) async fn say(global: &Global, admin: &Admin, promoted: &Promoted) {
-    let nudged = promoted.changed && nudge(admin, promoted).await;
+pub(crate) async fn report(global: &Global, admin: &Admin, promoted: &Promoted) {
+    let nudged = promoted.changed && nudge(admin, &promoted.store_id, promoted.generation).await;
     let models = promoted.changes.iter().map(|c| Model { model: c.model.as_str(), before: &c.before, after: &c.after });
-    let report =
+    let document =
         Report { generation: promoted.generation, changed: promoted.changed, nudged, models: models.collect() };
-    output::print(global.style(), &report, || {
+    output::print(global.style(), &document, || {
         let mut text: String = promoted.changes.iter().map(line).collect();
         if !promoted.changed {
             return text + "nothing to change: the catalog says so already\n";
@@ -96,14 +96,14 @@ pub(crate) async fn say(global: &Global, admin: &Admin, promoted: &Promoted) {
 }
 
 /// Tells the gateway's backends to look now. That nobody can be told is no failure: they poll.
-async fn nudge(admin: &Admin, promoted: &Promoted) -> bool {
+pub(crate) async fn nudge(admin: &Admin, store_id: &str, generation: u64) -> bool {
     let Ok(address) = place::admin(admin.admin.as_deref()) else { return false };
-    let nudge = Nudge { store_id: promoted.store_id.clone(), generation: promoted.generation };
+    let nudge = Nudge { store_id: store_id.to_owned(), generation };
     match client::post(&address, NUDGE_PATH, &nudge, admin.admin_token.as_deref()).await {
         Ok(_) => true,
         Err(error) => {
             if admin.admin.is_some() {
-                eprintln!("headgate: the gateway could not be told: {error}");
+                output::say(&format!("headgate: the gateway could not be told: {error}\n"));
             }
             false
         }

@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use headgate_contract::fleet::{NUDGE_PATH, Nudge};
 use headgate_registry::StoreOptions;
 use headgate_trainer::report::{OnEvent, Release};
 use headgate_trainer::{Event, ModelReport, ModelResult, PublishArgs, TrainArgs};
 
+use super::release::nudge;
 use super::{CommandError, open_store};
-use crate::cli::Global;
-use crate::{client, output, place};
+use crate::cli::{Admin, Global};
+use crate::output::{self, say};
 
 /// Rounds and uploads are shown at most this often.
 const SHOWN_EVERY: Duration = Duration::from_millis(200);
@@ -20,7 +20,7 @@ const SHOWN_EVERY: Duration = Duration::from_millis(200);
 /// `headgate train`.
 pub(crate) async fn train(global: &Global, args: TrainArgs) -> Result<ExitCode, CommandError> {
     let report = headgate_trainer::train::train(args, context(global).await?).await?;
-    let nudged = nudge(report.release.as_ref()).await;
+    let nudged = tell(report.release.as_ref()).await;
     output::print(global.style(), &report, || {
         let end = end(report.release.as_ref(), report.not_released.as_deref(), nudged);
         summary(report.models.len(), report.failed()) + &end
@@ -31,7 +31,7 @@ pub(crate) async fn train(global: &Global, args: TrainArgs) -> Result<ExitCode, 
 /// `headgate publish`.
 pub(crate) async fn publish(global: &Global, args: PublishArgs) -> Result<ExitCode, CommandError> {
     let report = headgate_trainer::publish::publish(args, context(global).await?).await?;
-    let nudged = nudge(report.release.as_ref()).await;
+    let nudged = tell(report.release.as_ref()).await;
     output::print(global.style(), &report, || end(report.release.as_ref(), report.not_released.as_deref(), nudged));
     Ok(if report.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -42,13 +42,12 @@ async fn context(global: &Global) -> Result<headgate_trainer::train::Context, Co
     Ok(headgate_trainer::train::Context { store, options: StoreOptions::from_env(), on_event: narrator() })
 }
 
-/// Tells the gateway of `headgate up` in this directory, where there is one; others see it at their next poll.
-async fn nudge(release: Option<&Release>) -> bool {
+/// Tells the gateway that is known from the environment or from `headgate up` in this directory.
+async fn tell(release: Option<&Release>) -> bool {
     let Some(release) = release.filter(|r| r.changed) else { return false };
-    let Ok(address) = place::admin(std::env::var("HEADGATE_ADMIN").ok().as_deref()) else { return false };
-    let nudge = Nudge { store_id: release.store_id.clone(), generation: release.generation };
-    let token = std::env::var("HEADGATE_ADMIN_TOKEN").ok();
-    client::post(&address, NUDGE_PATH, &nudge, token.as_deref()).await.is_ok()
+    let admin =
+        Admin { admin: std::env::var("HEADGATE_ADMIN").ok(), admin_token: std::env::var("HEADGATE_ADMIN_TOKEN").ok() };
+    nudge(&admin, &release.store_id, release.generation).await
 }
 
 /// Prints events to standard error: on a terminal the last line moves, elsewhere only what is final is written.
@@ -60,10 +59,10 @@ pub(crate) fn narrator() -> OnEvent {
             let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
             if terminal && last.elapsed() >= SHOWN_EVERY {
                 *last = Instant::now();
-                eprint!("\r\x1b[2K{line}");
+                say(&format!("\r\x1b[2K{line}"));
             }
         } else if let Some(line) = lasting(&event) {
-            eprintln!("{}{line}", if terminal { "\r\x1b[2K" } else { "" });
+            say(&format!("{}{line}\n", if terminal { "\r\x1b[2K" } else { "" }));
         }
     })
 }
