@@ -18,7 +18,7 @@ pub mod stage;
 
 /// The first pause before another try.
 pub const PAUSE_FIRST: Duration = Duration::from_secs(1);
-/// The longest pause before another try.
+/// The longest pause before another try, and the pause after damage in the store.
 pub const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Whose fault a failure is.
@@ -26,6 +26,9 @@ pub const PAUSE_MAX: Duration = Duration::from_secs(60);
 pub enum Cause {
     /// The version's own: it fails again wherever and whenever it is tried.
     Own,
+    /// What the store gave of it is not what was published. It counts as its own fault, and is tried again now and then:
+    /// a reply may have lied, a replica may lag, and a store can be mended.
+    Damaged,
     /// The store's, the disk's, the memory's: it can pass.
     Passing,
 }
@@ -61,7 +64,7 @@ pub enum State {
     Failed {
         /// Whose fault it is.
         cause: Cause,
-        /// When it is tried again; never for a fault of its own.
+        /// When it is tried again; never for a fault of its own that is no damage.
         retry_at: Option<Instant>,
     },
 }
@@ -87,8 +90,10 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Life {
     state: State,
-    /// Failures by passing causes since it was last well.
+    /// Failures since it was last well.
     failures: u32,
+    /// Whose fault the last one was.
+    last_cause: Option<Cause>,
     /// Why it failed last, since it was last well.
     last_reason: String,
 }
@@ -103,7 +108,7 @@ pub struct OutOfOrder {
 
 impl Default for Life {
     fn default() -> Self {
-        Self { state: State::Absent, failures: 0, last_reason: String::new() }
+        Self { state: State::Absent, failures: 0, last_cause: None, last_reason: String::new() }
     }
 }
 
@@ -119,13 +124,13 @@ impl Life {
             (State::Absent, Event::Start) => State::Working(Stage::Fetching),
             (State::Working(_), Event::Reached(stage)) => State::Working(stage),
             (State::Working(_), Event::Proven) => {
-                self.failures = 0;
-                self.last_reason.clear();
+                *self = Self::default();
                 State::Ready
             }
             (State::Working(_), Event::Failed(cause, reason)) => {
-                let retry_at = (cause == Cause::Passing).then(|| now + self.pause(chance));
+                let retry_at = self.pause(cause, chance).map(|pause| now + pause);
                 self.failures = self.failures.saturating_add(1);
+                self.last_cause = Some(cause);
                 self.last_reason = reason;
                 State::Failed { cause, retry_at }
             }
@@ -157,18 +162,25 @@ impl Life {
 
     /// As planning needs it. A version that is tried again counts as failed until it is well: its stand-in stays.
     pub fn fares(&self) -> Fares {
-        match &self.state {
-            State::Ready | State::Retiring { .. } => Fares::Ready,
-            State::Failed { cause: Cause::Own, .. } => Fares::FailedOwn,
-            State::Failed { cause: Cause::Passing, .. } => Fares::FailedPassing,
-            State::Absent | State::Working(_) if self.failures > 0 => Fares::FailedPassing,
-            State::Absent | State::Working(_) => Fares::Unsettled,
+        match (&self.state, self.last_cause) {
+            (State::Ready | State::Retiring { .. }, _) => Fares::Ready,
+            (_, Some(Cause::Own)) => Fares::FailedOwn,
+            (_, Some(Cause::Damaged)) => Fares::FailedDamaged,
+            (_, Some(Cause::Passing)) => Fares::FailedPassing,
+            (_, None) => Fares::Unsettled,
         }
     }
 
-    /// As gateways and callers are told, with why it failed last: while it is tried again, too.
+    /// Whether the store gave something else than was published, and nothing better since.
+    pub fn is_damaged(&self) -> bool {
+        self.last_cause == Some(Cause::Damaged)
+    }
+
+    /// As gateways and callers are told, with why it failed last: while it is tried again, too. One that is damaged stays
+    /// failed until it is proven.
     pub fn reported(&self) -> (VersionState, &str) {
         let state = match &self.state {
+            _ if self.is_damaged() => VersionState::Failed,
             State::Absent => VersionState::Absent,
             State::Working(Stage::Fetching) => VersionState::Fetching,
             State::Working(Stage::Verifying) => VersionState::Verifying,
@@ -181,10 +193,15 @@ impl Life {
         (state, &self.last_reason)
     }
 
-    /// Doubling from [`PAUSE_FIRST`] to [`PAUSE_MAX`], between half of it and all of it.
-    fn pause(&self, chance: f64) -> Duration {
-        let whole = PAUSE_FIRST.saturating_mul(1 << self.failures.min(16)).min(PAUSE_MAX);
-        whole.mul_f64(0.5 + 0.5 * chance.clamp(0.0, 1.0))
+    /// For causes that pass, doubling from [`PAUSE_FIRST`] to [`PAUSE_MAX`]; for damage always the latter; for faults of
+    /// its own none. Between half of it and all of it.
+    fn pause(&self, cause: Cause, chance: f64) -> Option<Duration> {
+        let whole = match cause {
+            Cause::Own => return None,
+            Cause::Damaged => PAUSE_MAX,
+            Cause::Passing => PAUSE_FIRST.saturating_mul(1 << self.failures.min(16)).min(PAUSE_MAX),
+        };
+        Some(whole.mul_f64(0.5 + 0.5 * chance.clamp(0.0, 1.0)))
     }
 }
 
@@ -249,6 +266,31 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(1_000_000)).await;
         assert!(!life.tick(Instant::now()) && life.wakes_at().is_none());
         assert!(take(&mut life, Event::Start).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn damage_in_the_store_counts_as_its_own_fault_and_is_looked_at_again_each_minute() {
+        let mut life = Life::default();
+        for _ in 0..3 {
+            take(&mut life, Event::Start).unwrap();
+            take(&mut life, Event::Failed(Cause::Damaged, "no _SUCCESS".into())).unwrap();
+            assert_eq!(life.fares(), Fares::FailedDamaged);
+            tokio::time::sleep(PAUSE_MAX - Duration::from_millis(1)).await;
+            assert!(!life.tick(Instant::now()));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            assert!(life.tick(Instant::now()));
+            // Nobody is told of a hope that comes to nothing each minute.
+            assert_eq!((life.fares(), life.reported()), (Fares::FailedDamaged, (VersionState::Failed, "no _SUCCESS")));
+        }
+        take(&mut life, Event::Start).unwrap();
+        take(&mut life, Event::Reached(Stage::Loading)).unwrap();
+        assert_eq!(life.reported().0, VersionState::Failed);
+        let mut worse = life.clone();
+        take(&mut life, Event::Proven).unwrap();
+        assert_eq!(life, ready());
+        // What it is made of is now known to be whole: what is wrong with that is wrong for good.
+        take(&mut worse, Event::Failed(Cause::Own, "golden row 3".into())).unwrap();
+        assert_eq!((worse.fares(), worse.wakes_at()), (Fares::FailedOwn, None));
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{Fares, Plan, Wanted, plan};
-use super::{Event, Life, State};
+use super::{Cause, Event, Life, State};
 use crate::servable::Servable;
 use crate::snapshot::{Known, Model};
 
@@ -84,9 +84,11 @@ impl Kept {
         self.versions.retain_mut(|tracked| {
             let is_wanted = wanted.iter().any(|w| w.digest == tracked.digest);
             match tracked.life.state() {
-                State::Absent | State::Working(_) => is_wanted,
+                State::Absent | State::Working(_) if !tracked.life.is_damaged() => is_wanted,
                 // Remembered as long as the release names it, or it would be tried again and again.
-                State::Failed { .. } => is_wanted || release.digest_of(tracked.version) == Some(tracked.digest),
+                State::Absent | State::Working(_) | State::Failed { .. } => {
+                    is_wanted || release.digest_of(tracked.version) == Some(tracked.digest)
+                }
                 State::Ready if !is_wanted && (newest_ready || gone) => tracked.take(Event::Leave, now, retire),
                 State::Retiring { .. } if is_wanted => {
                     tracked.told = None;
@@ -191,11 +193,15 @@ impl Tracked {
 
     /// Takes an event, and says so in one line; one that can't be is a fault of ours, and changes nothing. Always true.
     pub fn take(&mut self, event: Event, now: Instant, retire: Duration) -> bool {
+        let (before, reason) = self.life.reported();
+        let before = (before, reason.to_owned());
         let taken = self.life.take(event, now, retire, rand::random());
         let (state, reason) = self.life.reported();
+        let unchanged = (state, reason) == (before.0, before.1.as_str());
         let (model, version, state) = (&self.model, self.version, state.as_str());
         match taken {
             Err(error) => tracing::error!(%model, %version, %error, "version: out of order"),
+            Ok(()) if unchanged => tracing::debug!(%model, %version, state, reason, "version: looked at again"),
             Ok(()) if state == "failed" => tracing::warn!(%model, %version, state, reason, "version"),
             Ok(()) => tracing::info!(%model, %version, state, "version"),
         }
@@ -204,7 +210,7 @@ impl Tracked {
 
     fn known(&self) -> Known {
         let (state, reason) = self.life.reported();
-        let retried = matches!(self.life.state(), State::Failed { retry_at: Some(_), .. });
+        let retried = matches!(self.life.state(), State::Failed { cause: Cause::Passing, .. });
         Known { version: self.version, digest: self.digest, state, reason: reason.to_owned(), retried }
     }
 

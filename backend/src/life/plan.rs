@@ -12,6 +12,8 @@ pub enum Fares {
     Ready,
     /// It failed by its own fault.
     FailedOwn,
+    /// The store gave something else than was published: as by its own fault, and yet it is looked at again.
+    FailedDamaged,
     /// It failed by a cause that can pass.
     FailedPassing,
 }
@@ -64,7 +66,7 @@ pub fn plan(release: &Release, fares: impl Fn(&Digest) -> Fares) -> Plan {
         }
         kept(release.keep as usize, older, &fares, &mut wanted);
     }
-    let hopeless = lists.iter().all(|list| together(list, &fares) == Fares::FailedOwn);
+    let hopeless = lists.iter().all(|list| is_lost(together(list, &fares)));
     Plan { wanted, settled, newest_ready, hopeless }
 }
 
@@ -76,7 +78,7 @@ fn stand_ins(older: &[&[Serve]], fares: &impl Fn(&Digest) -> Fares, wanted: &mut
             continue;
         }
         list.iter().for_each(|s| want(wanted, s.version, s.digest, 1));
-        if list_fares != Fares::FailedPassing {
+        if !matches!(list_fares, Fares::FailedPassing | Fares::FailedDamaged) {
             return;
         }
     }
@@ -85,7 +87,7 @@ fn stand_ins(older: &[&[Serve]], fares: &impl Fn(&Digest) -> Fares, wanted: &mut
 /// So many versions of older lists, newest first, beyond what is wanted already. Those that failed do not count.
 fn kept(keep: usize, older: &[&[Serve]], fares: &impl Fn(&Digest) -> Fares, wanted: &mut Vec<Wanted>) {
     let before = wanted.len();
-    for list in older.iter().filter(|list| together(list, fares) != Fares::FailedOwn) {
+    for list in older.iter().filter(|list| !is_lost(together(list, fares))) {
         for serve in *list {
             if wanted.len() - before >= keep {
                 return;
@@ -93,6 +95,11 @@ fn kept(keep: usize, older: &[&[Serve]], fares: &impl Fn(&Digest) -> Fares, want
             want(wanted, serve.version, serve.digest, 2);
         }
     }
+}
+
+/// Whether waiting for a list that fares so is of no use.
+fn is_lost(fares: Fares) -> bool {
+    matches!(fares, Fares::FailedOwn | Fares::FailedDamaged)
 }
 
 fn want(wanted: &mut Vec<Wanted>, version: Version, digest: Digest, rank: u8) {
@@ -107,6 +114,7 @@ fn together(list: &[Serve], fares: &impl Fn(&Digest) -> Fares) -> Fares {
     for serve in list.iter().filter(|s| s.weight > 0) {
         match (fares(&serve.digest), together) {
             (Fares::FailedOwn, _) => return Fares::FailedOwn,
+            (Fares::FailedDamaged, _) | (_, Fares::FailedDamaged) => together = Fares::FailedDamaged,
             (Fares::FailedPassing, _) | (_, Fares::FailedPassing) => together = Fares::FailedPassing,
             (Fares::Unsettled, _) => together = Fares::Unsettled,
             (Fares::Ready, _) => {}
@@ -121,7 +129,7 @@ mod tests {
     use headgate_contract::release::{Entry, Labelled};
 
     use super::*;
-    use Fares::{FailedOwn, FailedPassing, Ready, Unsettled};
+    use Fares::{FailedDamaged, FailedOwn, FailedPassing, Ready, Unsettled};
 
     fn serve(version: u64) -> Serve {
         Serve { version: Version::new(version).unwrap(), digest: digest(version), weight: 1 }
@@ -175,6 +183,16 @@ mod tests {
         let away = [(3, FailedPassing), (2, FailedPassing)];
         assert_eq!(versions(&release, &away), [(3, 0), (2, 1), (1, 1)]);
         assert!(!planned(&release, &away).hopeless);
+    }
+
+    #[test]
+    fn what_is_damaged_is_passed_by_and_still_wanted() {
+        let mut release = release(&[&[1], &[2], &[3]]);
+        release.keep = 0;
+        assert_eq!(versions(&release, &[(3, FailedOwn), (2, FailedDamaged)]), [(3, 0), (2, 1), (1, 1)]);
+        release.keep = 1;
+        assert_eq!(versions(&release, &[(3, Ready), (2, FailedDamaged)]), [(3, 0), (1, 2)]);
+        assert!(planned(&release, &[(3, FailedDamaged), (2, FailedOwn), (1, FailedDamaged)]).hopeless);
     }
 
     #[test]

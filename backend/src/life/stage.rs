@@ -1,5 +1,6 @@
 //! The stages of a load, each with whose fault its failure is.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use headgate_contract::{Digest, Manifest, ModelName, Version, layout, manifest};
@@ -28,6 +29,11 @@ impl Failure {
         Self { cause: Cause::Own, reason: reason.to_string() }
     }
 
+    /// The store gave something else than was published.
+    pub fn damaged(reason: impl ToString) -> Self {
+        Self { cause: Cause::Damaged, reason: reason.to_string() }
+    }
+
     /// A cause that can pass.
     pub fn passing(reason: impl ToString) -> Self {
         Self { cause: Cause::Passing, reason: reason.to_string() }
@@ -43,11 +49,10 @@ impl From<CacheError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
-            // What is not there, or not what it must be, is so for every reader and for good.
-            StoreError::NotFound { .. }
-            | StoreError::Damaged { .. }
-            | StoreError::TooLarge { .. }
-            | StoreError::Key { .. } => Self::own(error),
+            StoreError::NotFound { .. } | StoreError::Damaged { .. } | StoreError::TooLarge { .. } => {
+                Self::damaged(error)
+            }
+            StoreError::Key { .. } => Self::own(error),
             _ => Self::passing(error),
         }
     }
@@ -83,7 +88,7 @@ pub async fn fetch_manifest(
         Ok(Some(bytes)) => bytes,
         // A cache that can't be read is told where it can't be written.
         Ok(None) | Err(_) => {
-            let bytes = fetch_whole(store, model, version, digest).await?;
+            let bytes = twice(|| fetch_whole(store, model, version, digest)).await?;
             let (to, copy) = (cache.clone(), bytes.clone());
             off_thread(move || to.write(Kind::Manifest, &digest, &copy)).await??;
             bytes
@@ -99,33 +104,40 @@ pub async fn fetch_manifest(
     }
 }
 
+/// What the store gives is read once more before a version is blamed for it.
+async fn twice<T, F: Future<Output = Result<T, Failure>>>(read: impl Fn() -> F) -> Result<T, Failure> {
+    match read().await {
+        Err(failure) if failure.cause == Cause::Damaged => read().await,
+        result => result,
+    }
+}
+
 async fn fetch_whole(store: &Store, model: &ModelName, version: Version, digest: Digest) -> Result<Vec<u8>, Failure> {
     let key = layout::success(model, version);
     let success = match store.get(&key, SUCCESS_BYTES_MAX).await {
         Ok(object) => object.bytes,
-        Err(e) if e.is_not_found() => return Err(Failure::own(format!("it has no _SUCCESS: {e}"))),
+        Err(e) if e.is_not_found() => return Err(Failure::damaged(format!("it has no _SUCCESS: {e}"))),
         Err(e) => return Err(e.into()),
     };
     let named = std::str::from_utf8(&success).unwrap_or_default().trim().parse::<Digest>();
-    let named = named.map_err(|e| Failure::own(format!("_SUCCESS: {e}")))?;
+    let named = named.map_err(|e| Failure::damaged(format!("_SUCCESS: {e}")))?;
     if named != digest {
-        return Err(Failure::own(format!("_SUCCESS names manifest {named}, the release {digest}")));
+        return Err(Failure::damaged(format!("_SUCCESS names manifest {named}, the release {digest}")));
     }
     let manifest = store.get(&layout::manifest(model, version), manifest::BYTES_MAX).await?.bytes;
     let came = Digest::of(&manifest);
     if came != digest {
-        return Err(Failure::own(format!("manifest has digest {came}, its _SUCCESS says {digest}")));
+        return Err(Failure::damaged(format!("manifest has digest {came}, its _SUCCESS says {digest}")));
     }
     Ok(manifest.to_vec())
 }
 
-/// Brings the files that are not in the cache. A file whose digest is wrong is read once more before its version is
-/// blamed for it.
+/// Brings the files that are not in the cache.
 pub async fn fetch_files(store: &Store, cache: &Cache, manifest: &Manifest) -> Result<(), Failure> {
     for file in &manifest.files {
         let (has, sha256) = (cache.clone(), file.sha256);
         if !off_thread(move || has.has(Kind::Blob, &sha256)).await? {
-            fetch_file(store, cache, manifest, file).await?;
+            twice(|| fetch_file(store, cache, manifest, file)).await?;
         }
     }
     Ok(())
@@ -138,38 +150,31 @@ async fn fetch_file(
     file: &manifest::FileEntry,
 ) -> Result<(), Failure> {
     let key = layout::file(&manifest.model, manifest.version, &file.sha256, &file.name);
-    let mut came = file.sha256;
-    for _ in 0..2 {
-        let from = cache.clone();
-        let temporary = off_thread(move || from.temporary()).await??;
-        let (to, sha256, size) = (cache.clone(), file.sha256, file.size);
-        let mut fetched = store.fetch_to(&key, temporary.path(), size, &|_| {}).await;
-        let room = to.clone();
-        if matches!(fetched, Err(StoreError::Full { .. })) && off_thread(move || room.give_way(size)).await? {
-            fetched = store.fetch_to(&key, temporary.path(), size, &|_| {}).await;
-        }
-        let checked = off_thread(move || -> Result<Option<Digest>, Failure> {
-            fetched.map_err(|error| match error {
-                // Reading does not fill a store: it is the cache that can't be written.
-                StoreError::Full { why, .. } | StoreError::ReadOnly { why, .. } => {
-                    to.unwritten(std::io::Error::other(why)).into()
-                }
-                error => Failure::from(error),
-            })?;
-            let bytes = std::fs::read(temporary.path()).map_err(Failure::passing)?;
-            let came = Digest::of(&bytes);
-            if came == sha256 {
-                to.adopt(Kind::Blob, &sha256, temporary, size)?;
-                return Ok(None);
-            }
-            Ok(Some(came))
-        });
-        match checked.await?? {
-            None => return Ok(()),
-            Some(digest) => came = digest,
-        }
+    let from = cache.clone();
+    let temporary = off_thread(move || from.temporary()).await??;
+    let (to, sha256, size) = (cache.clone(), file.sha256, file.size);
+    let mut fetched = store.fetch_to(&key, temporary.path(), size, &|_| {}).await;
+    let room = to.clone();
+    if matches!(fetched, Err(StoreError::Full { .. })) && off_thread(move || room.give_way(size)).await? {
+        fetched = store.fetch_to(&key, temporary.path(), size, &|_| {}).await;
     }
-    Err(Failure::own(format!("file '{}' has digest {came}, its manifest says {}", file.name, file.sha256)))
+    let name = file.name.clone();
+    let checked = off_thread(move || -> Result<(), Failure> {
+        fetched.map_err(|error| match error {
+            // Reading does not fill a store: it is the cache that can't be written.
+            StoreError::Full { why, .. } | StoreError::ReadOnly { why, .. } => {
+                to.unwritten(std::io::Error::other(why)).into()
+            }
+            error => Failure::from(error),
+        })?;
+        let bytes = std::fs::read(temporary.path()).map_err(Failure::passing)?;
+        let came = Digest::of(&bytes);
+        if came != sha256 {
+            return Err(Failure::damaged(format!("file '{name}' has digest {came}, its manifest says {sha256}")));
+        }
+        Ok(to.adopt(Kind::Blob, &sha256, temporary, size)?)
+    });
+    checked.await?
 }
 
 /// Reads the files from the cache, each checked against its digest; one that changed on disk is fetched again.
@@ -183,7 +188,7 @@ pub async fn verify_files(store: &Store, cache: &Cache, manifest: &Manifest) -> 
         let bytes = match read().await?? {
             Some(bytes) => bytes,
             None => {
-                fetch_file(store, cache, manifest, file).await?;
+                twice(|| fetch_file(store, cache, manifest, file)).await?;
                 let again = read().await??;
                 again
                     .ok_or_else(|| Failure::passing(format!("file '{}' left the cache while it was read", file.name)))?

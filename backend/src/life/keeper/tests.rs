@@ -1,9 +1,16 @@
 #![allow(clippy::unwrap_used)]
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
-use headgate_registry::release::{Settings, configure};
+use async_trait::async_trait;
+use bytes::Bytes;
+use headgate_contract::Version;
+use headgate_contract::manifest::signature::Role;
+use headgate_contract::manifest::{Dtype, EngineSpec, Input, Output, Signature};
+use headgate_registry::release::{Promotion, Settings, configure, promote};
+use headgate_registry::store::{Bucket, ETag, Listing, Object, Part, StoreError, When};
 use headgate_registry::watch::Watcher;
-use headgate_registry::{Store, StoreOptions};
+use headgate_registry::{NewVersion, Store, StoreOptions};
 
 use super::*;
 use crate::cache::Cache;
@@ -42,4 +49,191 @@ async fn who_hears_of_a_catalog_hears_of_its_releases() {
     let report = keeper.out.board.report(None, 0);
     assert_eq!(report.catalog.unwrap().generation, 1);
     assert!(report.models[0].model == model && report.models[0].release.strict);
+}
+
+/// Publishes and promotes a linear model of one feature.
+async fn release(store: &Store, dir: &Path, weight: f64) -> Version {
+    let bytes = format!(
+        r#"{{"format":"headgate-linear/1","features":["x"],"weights":[{weight}],"bias":1.0,"link":"identity"}}"#
+    );
+    let file = dir.join("upload");
+    std::fs::write(&file, &bytes).unwrap();
+    let output = Output { name: "y".into(), role: Role::Value, dtype: Dtype::Fp64, width: 1, classes: vec![] };
+    let new = NewVersion {
+        model: "m".parse().unwrap(),
+        build_key: Digest::of(&bytes),
+        engine: EngineSpec { name: "linear".into(), ..EngineSpec::default() },
+        signature: Signature { inputs: vec![Input::numeric("x")], outputs: vec![output] },
+        golden: None,
+        metrics: Default::default(),
+        lineage: Default::default(),
+        statistics: vec![],
+        files: vec![("model.json".to_owned(), file)],
+        who: "me".to_owned(),
+    };
+    let version = headgate_registry::publish(store, new, &mut |_| {}).await.unwrap().version;
+    let model = "m".parse().unwrap();
+    let promotion = Promotion { model, version, weight: None, condition: None, force: true, why: String::new() };
+    promote(store, promotion, "me").await.unwrap();
+    version
+}
+
+impl Keeper {
+    async fn sees(&mut self, store: &Store) {
+        let mut touched = HashSet::new();
+        let catalog = Watcher::new(store.clone()).poll().await.unwrap();
+        self.adopt(Seen { catalog, error: None, polls: 1 }, &mut touched);
+        self.settle(touched);
+    }
+
+    /// Hears until no load is under way.
+    async fn rests(&mut self) {
+        while self.running > 0 {
+            let (message, mut touched) = (self.messages.1.recv().await.unwrap(), HashSet::new());
+            self.hear(message, &mut touched);
+            self.settle(touched);
+        }
+    }
+
+    /// What gateways are told of each version, and what calls get.
+    fn tells(&self) -> (Vec<(u64, VersionState)>, Vec<u64>) {
+        let report = self.out.board.report(None, 0);
+        let serving = |model: &crate::snapshot::Model| model.serving.iter().map(|s| s.version.get()).collect();
+        let states = report.models[0].versions.iter().map(|v| (v.version.get(), v.state)).collect();
+        (states, self.out.snapshot.load().get(&"m".parse().unwrap()).map_or(Vec::new(), |m| serving(m)))
+    }
+}
+
+/// The one file of a version.
+fn file_of(dir: &Path, version: Version) -> PathBuf {
+    let files = headgate_contract::layout::version_dir(&"m".parse().unwrap(), version);
+    std::fs::read_dir(dir.join("store").join(files).join("files")).unwrap().next().unwrap().unwrap().path()
+}
+
+#[tokio::test]
+async fn a_store_that_is_mended_is_found_so_without_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path()).await;
+    release(&store, dir.path(), 0.5).await;
+    let mut keeper = keeper(store.clone(), dir.path());
+    keeper.sees(&store).await;
+    keeper.rests().await;
+    let file = file_of(dir.path(), release(&store, dir.path(), 0.6).await);
+    let away = dir.path().join("away");
+    std::fs::rename(&file, &away).unwrap();
+    keeper.sees(&store).await;
+    keeper.rests().await;
+    let failed = (vec![(1, VersionState::Ready), (2, VersionState::Failed)], vec![1]);
+    assert_eq!(keeper.tells(), failed);
+    let known = keeper.out.snapshot.load().get(&"m".parse().unwrap()).unwrap().states.clone();
+    assert!(known[1].reason.contains("model.json") && !known[1].retried, "{known:?}");
+    // It is looked at again, and nobody is told otherwise before it is proven.
+    for mended in [false, true] {
+        if mended {
+            std::fs::rename(&away, &file).unwrap();
+        }
+        tokio::time::pause();
+        tokio::time::advance(crate::life::PAUSE_MAX).await;
+        tokio::time::resume();
+        let mut touched = HashSet::new();
+        keeper.wake(&mut touched);
+        keeper.settle(touched);
+        assert_eq!((keeper.running, keeper.tells()), (1, failed.clone()));
+        keeper.rests().await;
+    }
+    assert_eq!(keeper.tells(), (vec![(1, VersionState::Ready), (2, VersionState::Ready)], vec![2]));
+}
+
+/// A store in a folder that flips a byte in the first reply for each object.
+#[derive(Debug)]
+struct Lying {
+    dir: PathBuf,
+    told: Mutex<HashSet<String>>,
+}
+
+impl Lying {
+    fn read(&self, key: &str) -> Result<Bytes, StoreError> {
+        let missing = |_| StoreError::NotFound { at: key.to_owned() };
+        let mut bytes = std::fs::read(self.dir.join(key)).map_err(missing)?;
+        if self.told.lock().unwrap().insert(key.to_owned()) {
+            bytes[7] ^= 1;
+        }
+        Ok(bytes.into())
+    }
+
+    fn refused<T>(key: &str) -> Result<T, StoreError> {
+        Err(StoreError::ReadOnly { at: key.to_owned(), why: "for reading only".to_owned() })
+    }
+}
+
+#[async_trait]
+impl Bucket for Lying {
+    async fn get(&self, key: &str, _: u64, _: Option<&ETag>) -> Result<Option<Object>, StoreError> {
+        let bytes = self.read(key)?;
+        Ok(Some(Object { etag: ETag(Digest::of(&bytes).to_string()), bytes }))
+    }
+
+    async fn get_part(&self, key: &str, _: u64, _: u64) -> Result<Part, StoreError> {
+        let bytes = self.read(key)?;
+        Ok(Part { total: bytes.len() as u64, bytes })
+    }
+
+    async fn size(&self, key: &str) -> Result<Option<u64>, StoreError> {
+        Ok(Some(self.read(key)?.len() as u64))
+    }
+
+    async fn put(&self, key: &str, _: Bytes, _: When<'_>) -> Result<ETag, StoreError> {
+        Self::refused(key)
+    }
+
+    async fn put_file(
+        &self,
+        key: &str,
+        _: &Path,
+        _: &Digest,
+        _: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<ETag, StoreError> {
+        Self::refused(key)
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Listing, StoreError> {
+        Self::refused(prefix)
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        Self::refused(key)
+    }
+}
+
+#[tokio::test]
+async fn one_reply_that_lies_fails_no_version() {
+    for part in ["/_SUCCESS", "/manifest.json", "/files/"] {
+        let dir = tempfile::tempdir().unwrap();
+        let honest = store(dir.path()).await;
+        release(&honest, dir.path(), 0.5).await;
+        let root = dir.path().join("store");
+        let lying = Lying { dir: root.clone(), told: Mutex::default() };
+        // All else was read before.
+        let keys = walk(&root).into_iter().filter(|key| !key.contains(part));
+        lying.told.lock().unwrap().extend(keys);
+        let mut keeper = keeper(Store::over(honest.url().clone(), lying), dir.path());
+        keeper.sees(&honest).await;
+        keeper.rests().await;
+        assert_eq!(keeper.tells(), (vec![(1, VersionState::Ready)], vec![1]), "{part}");
+    }
+}
+
+/// The keys of all objects below a folder.
+fn walk(root: &Path) -> Vec<String> {
+    let (mut folders, mut keys) = (vec![root.to_owned()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => keys.push(path.strip_prefix(root).unwrap().display().to_string()),
+            }
+        }
+    }
+    keys
 }
