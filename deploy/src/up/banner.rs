@@ -61,14 +61,29 @@ See what is served where, and take it back:
 /// This program as the reader would type it: relative to the current directory where it is below it.
 fn program() -> String {
     let path = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("headgate"));
-    let here = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(&here).unwrap_or(Path::new(&path)).display().to_string()
+    typed(&path, &std::env::current_dir().unwrap_or_default())
+}
+
+fn typed(path: &Path, here: &Path) -> String {
+    match path.strip_prefix(here) {
+        // A name without a slash would be looked for elsewhere.
+        Ok(below) if below.components().count() == 1 => format!("./{}", below.display()),
+        Ok(below) => below.display().to_string(),
+        Err(_) => path.display().to_string(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn the_program_is_named_so_that_a_shell_finds_it() {
+        let typed = |path: &str| typed(Path::new(path), Path::new("/a/b"));
+        assert_eq!(typed("/a/b/target/release/headgate"), "target/release/headgate");
+        assert_eq!((typed("/a/b/headgate").as_str(), typed("/c/headgate").as_str()), ("./headgate", "/c/headgate"));
+    }
 
     #[test]
     fn the_lines_say_where_store_and_gateway_are_outside_the_default_directory() {
