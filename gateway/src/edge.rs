@@ -10,6 +10,7 @@ mod handle;
 mod log;
 mod own;
 mod passthrough;
+mod patience;
 mod predict;
 mod reply;
 mod timed;

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use headgate_balance::attempts::Failure;
+use headgate_balance::budget::Reason;
 use headgate_balance::life::State;
 use headgate_contract::Version;
 use metrics::{SharedString, counter, gauge, histogram};
@@ -70,6 +71,15 @@ pub(crate) fn retry(failure: Failure) {
         Failure::Lost => "lost",
         Failure::Refused => "refused",
         Failure::NotHere => "not_here",
+    };
+    counter!("headgate_gateway_retries_total", "reason" => reason).increment(1);
+}
+
+/// An attempt is given up, and another one sent beside it.
+pub(crate) fn given_up(reason: Reason) {
+    let reason = match reason {
+        Reason::Lost => "silent",
+        Reason::Failed => "slow",
     };
     counter!("headgate_gateway_retries_total", "reason" => reason).increment(1);
 }

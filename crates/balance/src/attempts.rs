@@ -51,6 +51,7 @@ pub struct Attempts {
     lost: u32,
     not_here: u32,
     picked_again: bool,
+    given_up: bool,
 }
 
 impl Attempts {
@@ -97,6 +98,24 @@ impl Attempts {
             return Next::PickAgain;
         }
         Next::GiveUp(Why::NotHere)
+    }
+
+    /// Whether an attempt that is still on its way is given up for another one beside it: once per call, and where the
+    /// fleet's budget allows. It counts as one that failed. The reason is [`Reason::Lost`] where its backend fell
+    /// silent, and [`Reason::Failed`] where it is only slow.
+    pub fn give_up(&mut self, reason: Reason, attempts_max: u32, take: impl FnOnce(Reason) -> bool) -> bool {
+        if self.given_up || self.failed + 1 >= attempts_max || !take(reason) {
+            return false;
+        }
+        self.given_up = true;
+        self.failed += 1;
+        self.lost += u32::from(reason == Reason::Lost);
+        true
+    }
+
+    /// Whether an attempt may still be given up.
+    pub fn may_give_up(&self) -> bool {
+        !self.given_up
     }
 
     /// Attempts that failed and were counted.
@@ -146,6 +165,17 @@ mod tests {
             false
         });
         assert_eq!((next, asked), (Next::GiveUp(Why::Budget), Some(Reason::Lost)));
+    }
+
+    #[test]
+    fn one_attempt_is_given_up_and_counts() {
+        let mut attempts = Attempts::default();
+        assert!(!attempts.give_up(Reason::Failed, 3, |_| false) && attempts.may_give_up(), "the budget is spent");
+        assert_eq!(attempts.failed(), 0, "it is still on its way");
+        assert!(attempts.give_up(Reason::Lost, 3, |_| true));
+        assert!(!attempts.may_give_up() && !attempts.give_up(Reason::Failed, 3, |_| true), "once");
+        assert_eq!(after(&mut attempts, Failure::Lost), Next::GiveUp(Why::Killer), "a silent backend counts as lost");
+        assert!(!Attempts::default().give_up(Reason::Failed, 1, |_| true), "there is one attempt");
     }
 
     proptest! {

@@ -133,12 +133,15 @@ impl Life {
         }
     }
 
-    /// A probe failed, or was not answered in time.
-    pub fn missed(&mut self, rules: &Rules) {
+    /// A probe failed, or was not answered in time. Whether it has thereby fallen silent: it counted as one that answers
+    /// until now.
+    pub fn missed(&mut self, rules: &Rules) -> bool {
         self.misses = self.misses.saturating_add(1);
-        if self.misses >= rules.misses_max && self.heard.is_some() {
+        let falls_silent = self.misses >= rules.misses_max && self.heard.is_some_and(|heard| heard != Heard::Unready);
+        if falls_silent {
             self.heard = Some(Heard::Unready);
         }
+        falls_silent
     }
 
     /// A person orders it to drain, or takes that back.
@@ -231,9 +234,10 @@ mod tests {
     fn one_missed_probe_is_forgiven_and_orders_are_taken_back() {
         let mut life = Life::new();
         life.heard(Heard::Ready, true, 0);
-        life.missed(&RULES);
+        assert!(!life.missed(&RULES));
         assert_eq!(life.state(200, &RULES), State::Active);
-        life.missed(&RULES);
+        assert!(life.missed(&RULES), "it falls silent");
+        assert!(!life.missed(&RULES), "it was silent before");
         assert_eq!(life.state(200, &RULES), State::Pending);
         life.heard(Heard::Ready, false, 300);
         life.order_drain(true);
@@ -277,7 +281,7 @@ mod tests {
                         was_ready |= heard == Heard::Ready;
                         life.heard(heard, fresh, now);
                     }
-                    Event::Missed => life.missed(&RULES),
+                    Event::Missed => drop(life.missed(&RULES)),
                     Event::Order(drain) => { ordered = drain; life.order_drain(drain) }
                     Event::List(l) => { listed = l; life.list(l, now) }
                     Event::Settle(n) => life.settle(n, now, &RULES),

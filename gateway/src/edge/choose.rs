@@ -14,6 +14,7 @@ use super::reply::Failed;
 use crate::fleet::{Backend, Model, Plan, Planned, Snapshot};
 
 /// What was chosen for a call.
+#[derive(Clone)]
 pub(super) struct Chosen {
     /// The model that answers: the one asked for, or its fallback.
     pub(super) model: Arc<Model>,
@@ -48,6 +49,12 @@ impl Edge {
         let config = self.config.load();
         let plan = model.plan_without(missing, &snapshot, self.fleet.now(), &config.fleet.admit)?;
         Ok(Chosen { model: Arc::clone(model), planned: drawn(&plan, model, headers)? })
+    }
+
+    /// Chooses a backend that was not tried and gets calls now, for an attempt beside another one.
+    pub(super) fn choose_beside(&self, planned: &Planned, tried: &[u64]) -> Option<Arc<Backend>> {
+        let backend = self.choose_backend(planned, tried, false)?;
+        self.fleet.snapshot().backend(backend.id).is_some_and(|seen| seen.state.serves()).then_some(backend)
     }
 
     /// Chooses a backend that was not tried; or, where `again`, one that was, if there is no other.

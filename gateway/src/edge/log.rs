@@ -54,6 +54,11 @@ impl Entry {
         self.attempts += 1;
     }
 
+    /// Another than the last one that was tried has answered.
+    pub(super) fn answered(&mut self, backend: &Arc<Backend>) {
+        self.backend = Some(Arc::clone(backend));
+    }
+
     /// Counts the request, and logs it where it is to be.
     pub(super) fn done(&self, status: StatusCode, sampler: &Sampler, every: u64) {
         let took = self.began.elapsed();

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use headgate_balance::attempts::{Attempts, Failure, Next, Why};
+use headgate_balance::attempts::{Failure, Next, Why};
 use headgate_balance::choose::cost;
 use headgate_contract::route::Choice;
 use headgate_contract::{Kind, header as ours};
@@ -16,6 +16,7 @@ use super::Edge;
 use super::call::Call;
 use super::choose::Chosen;
 use super::log::Entry;
+use super::patience::{Run, Sent};
 use super::reply::{Failed, strip_hop_by_hop};
 use crate::config::Config;
 use crate::fleet::Backend;
@@ -37,35 +38,40 @@ impl Edge {
         let deadline = Instant::now() + call.timeout.unwrap_or(config.limits.deadline);
         self.budget.request(&config.retry.budget);
         let mut chosen = self.choose_version(&call.target, &call.headers)?;
-        let (mut attempts, mut tried, mut again) = (Attempts::default(), Vec::new(), false);
+        let (mut run, mut again) = (Run::default(), false);
         let mut last = Err(Failed::new(Kind::Unavailable, nobody(&chosen)));
         loop {
             entry.chose(&chosen);
-            let Some(backend) = self.choose_backend(&chosen.planned, &tried, again) else { return last };
-            tried.push(backend.id);
+            let next = run.next.take().or_else(|| self.choose_backend(&chosen.planned, &run.tried, again));
+            let Some(backend) = next else { return run.rest(last, entry).await };
+            run.tried.push(backend.id);
             entry.tries(&backend);
-            let (failure, instead) = match self.attempt(call, &chosen, &backend, &body, deadline, &config).await {
-                Outcome::Done(response) => return Ok(response),
-                Outcome::Again(failure, instead) => (failure, instead),
+            let reply = Box::pin(self.attempt(call, chosen.clone(), Arc::clone(&backend), &body, deadline, &config));
+            let sent = Sent::new(backend, reply, deadline);
+            let (failure, instead) = match self.wait(sent, &mut run, &chosen, &config, entry).await {
+                Some(Outcome::Done(response)) => return Ok(response),
+                Some(Outcome::Again(failure, instead)) => (failure, instead),
+                None => continue,
             };
             last = instead;
-            // A lost connection may be tried again where it was lost; who refused is not asked twice.
-            again = matches!(failure, Failure::Lost | Failure::Unreached);
-            let others = self.choose_backend(&chosen.planned, &tried, again).is_some();
-            if !others && failure == Failure::Refused {
-                return last;
+            // A lost connection may be tried again where it was lost; who refused, or is still asked, is not asked twice.
+            again = matches!(failure, Failure::Lost | Failure::Unreached) && run.earlier.is_none();
+            let others = self.choose_backend(&chosen.planned, &run.tried, again).is_some();
+            if !others && (failure == Failure::Refused || run.earlier.is_some()) {
+                return run.rest(last, entry).await;
             }
             let may_pick = call.target.choice == Choice::Any;
             let take = |reason| self.budget.take(reason, self.fleet.now(), &config.retry.budget);
-            match attempts.after(failure, config.retry.attempts_max, may_pick, others, take) {
+            match run.attempts.after(failure, config.retry.attempts_max, may_pick, others, take) {
                 Next::Elsewhere => {}
-                Next::PickAgain => {
-                    let missing = chosen.planned.version;
-                    let Ok(another) = self.choose_another(&call.target, &call.headers, missing) else { return last };
-                    chosen = another;
-                    tried.clear();
-                }
-                Next::GiveUp(why) => return last.map_err(|failed| because(failed, why)),
+                Next::PickAgain => match self.choose_another(&call.target, &call.headers, chosen.planned.version) {
+                    Ok(another) => {
+                        chosen = another;
+                        run.tried.clear();
+                    }
+                    Err(_) => return run.rest(last, entry).await,
+                },
+                Next::GiveUp(why) => return run.rest(last.map_err(|failed| because(failed, why)), entry).await,
             }
             metrics::retry(failure);
             if Instant::now() >= deadline {
@@ -77,8 +83,8 @@ impl Edge {
     async fn attempt(
         &self,
         call: &Call,
-        chosen: &Chosen,
-        backend: &Arc<Backend>,
+        chosen: Chosen,
+        backend: Arc<Backend>,
         body: &Bytes,
         deadline: Instant,
         config: &Config,
@@ -91,13 +97,13 @@ impl Edge {
         let Ok(called) = timeout_at(deadline, backend.upstream.call(request, &options)).await else {
             // A caller with little patience says nothing about the backend.
             if began.elapsed() >= config.limits.deadline {
-                self.fleet.failed(backend);
+                self.fleet.failed(&backend);
             }
             return Outcome::Done(late(call, config).response());
         };
         match called {
-            Ok(reply) => self.judge(call, chosen, backend, reply),
-            Err(error) => self.broken(backend, &error),
+            Ok(reply) => self.judge(call, &chosen, &backend, reply),
+            Err(error) => self.broken(&backend, &error),
         }
     }
 

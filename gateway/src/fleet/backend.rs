@@ -35,6 +35,8 @@ pub struct Backend {
     pub(super) said: Mutex<Said>,
     /// Probe now, do not wait.
     pub(super) poke: Notify,
+    /// It fell silent, was ejected or is gone: what is in flight there may be lost.
+    pub(super) out: Notify,
     pub(super) stop: CancellationToken,
 }
 
@@ -82,6 +84,7 @@ impl Backend {
             life: Mutex::default(),
             said: Mutex::default(),
             poke: Notify::new(),
+            out: Notify::new(),
             stop,
         };
         if let Some(name) = name {
@@ -144,6 +147,11 @@ impl Backend {
     /// Something is odd: probe it now.
     pub fn suspect(&self) {
         self.poke.notify_one();
+    }
+
+    /// Waits until it falls silent, is ejected or goes, where it had not before.
+    pub async fn goes_out(&self) {
+        self.out.notified().await;
     }
 
     /// A call was answered.

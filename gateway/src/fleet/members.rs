@@ -73,6 +73,7 @@ impl Fleet {
         for backend in &gone {
             tracing::info!(backend = backend.name(), address = backend.address, "backend gone");
             backend.stop.cancel();
+            backend.out.notify_waiters();
             backend.upstream.purge();
         }
         self.refresh();
@@ -140,6 +141,7 @@ impl Fleet {
         self.ejections.fetch_add(1, Relaxed);
         tracing::warn!(backend = backend.name(), failures, "backend ejected: too many calls failed in a row");
         self.refresh();
+        backend.out.notify_waiters();
     }
 
     fn may_eject(&self, backend: &Backend, rules: &outlier::Rules) -> bool {

@@ -110,8 +110,11 @@ fn miss(fleet: &Fleet, backend: &Backend, error: &(dyn std::error::Error + Send 
     }
     lock(&backend.said).error = Some(error.to_string().chars().take(300).collect());
     let rules = fleet.config.load().fleet.life;
-    lock(&backend.life).missed(&rules);
+    let falls_silent = lock(&backend.life).missed(&rules);
     fleet.refresh();
+    if falls_silent {
+        backend.out.notify_waiters();
+    }
 }
 
 /// The question: since when, how long to wait, and how far the catalog is known to have come.

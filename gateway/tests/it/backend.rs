@@ -28,6 +28,8 @@ pub(crate) enum Manner {
     Well,
     /// Never.
     Stall,
+    /// Never, nor are probes: as where its process is stopped.
+    Hang,
     /// With this kind of error.
     Refuse(Kind),
     /// With this status and nothing else.
@@ -262,6 +264,9 @@ impl Shared {
             let _ = tokio::time::timeout(Duration::from_millis(wait), script.changed()).await;
         }
         let (seq, script) = script.borrow().clone();
+        if script.manner == Manner::Hang {
+            std::future::pending::<()>().await;
+        }
         let report = StateReport {
             format: 1,
             instance: self.name.clone(),
@@ -291,7 +296,7 @@ impl Shared {
         self.bytes.fetch_add(sent.len() as u64, Relaxed);
         let mut large = 0;
         match script.manner {
-            Manner::Stall => std::future::pending().await,
+            Manner::Stall | Manner::Hang => std::future::pending().await,
             Manner::Late(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
             Manner::Refuse(kind) => return Ok(refuse(kind)),
             Manner::Plain(status) => {

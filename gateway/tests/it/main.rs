@@ -7,6 +7,7 @@ mod discovery;
 mod gateway;
 mod lifecycle;
 mod limits;
+mod patience;
 mod process;
 mod release;
 mod retry;

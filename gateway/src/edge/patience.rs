@@ -1,0 +1,155 @@
+//! Waiting for an attempt, and for how long: a backend that hangs does not use up the deadline that another could meet.
+//!
+//! An attempt that took half of the time left, or whose backend fell silent, is given up: once per call, within the
+//! fleet's budget for retries, another one goes out beside it. It is listened to all the same and the first answer
+//! counts, so that a call which is merely slow loses nothing. Hedged requests, as in Dean and Barroso, "The Tail at
+//! Scale" (2013), for the case of a backend that hangs.
+
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use headgate_balance::attempts::Attempts;
+use headgate_balance::budget::Reason;
+use http::Response;
+use tokio::time::{Instant, sleep_until};
+
+use super::Edge;
+use super::choose::Chosen;
+use super::log::Entry;
+use super::predict::Outcome;
+use super::reply::Failed;
+use crate::config::Config;
+use crate::fleet::Backend;
+use crate::metrics;
+use crate::upstream::Body;
+
+/// The least time that an attempt gets.
+const PATIENCE_MIN: Duration = Duration::from_millis(50);
+
+/// How far a call has come.
+#[derive(Default)]
+pub(super) struct Run<'a> {
+    pub(super) attempts: Attempts,
+    /// Backends that were tried for this version, by id.
+    pub(super) tried: Vec<u64>,
+    /// Where the next attempt goes, where that is chosen already.
+    pub(super) next: Option<Arc<Backend>>,
+    /// The attempt that was given up, while nothing came of it.
+    pub(super) earlier: Option<Sent<'a>>,
+}
+
+/// An attempt on its way.
+pub(super) struct Sent<'a> {
+    backend: Arc<Backend>,
+    began: Instant,
+    /// Until when it is waited for alone.
+    until: Instant,
+    reply: Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>,
+}
+
+/// What came first.
+enum First {
+    Outcome(Outcome),
+    OfEarlier(Outcome),
+    Impatience(Reason),
+}
+
+impl<'a> Sent<'a> {
+    pub(super) fn new(
+        backend: Arc<Backend>,
+        reply: Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>,
+        deadline: Instant,
+    ) -> Self {
+        let began = Instant::now();
+        let share = (deadline.saturating_duration_since(began) / 2).max(PATIENCE_MIN);
+        Self { backend, began, until: began + share, reply }
+    }
+
+    async fn first(&mut self, earlier: Option<&mut Sent<'_>>, may_give_up: bool) -> First {
+        let earlier = async {
+            match earlier {
+                Some(earlier) => (&mut earlier.reply).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            outcome = &mut self.reply => First::Outcome(outcome),
+            outcome = earlier => First::OfEarlier(outcome),
+            () = self.backend.goes_out(), if may_give_up => First::Impatience(Reason::Lost),
+            () = sleep_until(self.until), if may_give_up => First::Impatience(Reason::Failed),
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Nothing more is tried: an answer of the attempt that was given up, or what there is.
+    pub(super) async fn rest(
+        self,
+        last: Result<Response<Body>, Failed>,
+        entry: &mut Entry,
+    ) -> Result<Response<Body>, Failed> {
+        if let Some(earlier) = self.earlier
+            && let Outcome::Done(response) = earlier.reply.await
+        {
+            entry.answered(&earlier.backend);
+            return Ok(response);
+        }
+        last
+    }
+}
+
+impl Edge {
+    /// Waits for an attempt, and for the one before it that was given up. None where it is given up itself, and
+    /// another backend chosen.
+    pub(super) async fn wait<'a>(
+        &self,
+        mut sent: Sent<'a>,
+        run: &mut Run<'a>,
+        chosen: &Chosen,
+        config: &Config,
+        entry: &mut Entry,
+    ) -> Option<Outcome> {
+        let take = |reason| self.budget.take(reason, self.fleet.now(), &config.retry.budget);
+        loop {
+            match sent.first(run.earlier.as_mut(), run.attempts.may_give_up()).await {
+                First::Outcome(outcome) => {
+                    if let (Outcome::Done(response), Some(earlier)) = (&outcome, &run.earlier)
+                        && response.status().is_success()
+                    {
+                        self.overtaken(earlier, config);
+                    }
+                    return Some(outcome);
+                }
+                First::OfEarlier(outcome) => {
+                    let earlier = run.earlier.take();
+                    if let (Outcome::Done(_), Some(earlier)) = (&outcome, &earlier) {
+                        entry.answered(&earlier.backend);
+                        return Some(outcome);
+                    }
+                }
+                First::Impatience(reason) => {
+                    let next = self.choose_beside(&chosen.planned, &run.tried);
+                    if next.is_some() && run.attempts.give_up(reason, config.retry.attempts_max, take) {
+                        metrics::given_up(reason);
+                        run.next = next;
+                        run.earlier = Some(sent);
+                        return None;
+                    }
+                    // Asked once: whether its backend falls silent is still of interest.
+                    sent.until += config.limits.deadline_max;
+                }
+            }
+        }
+    }
+
+    /// Another backend has answered a call that came to it later. A caller with little patience says nothing about the
+    /// slow one.
+    fn overtaken(&self, slow: &Sent<'_>, config: &Config) {
+        if slow.began.elapsed() >= config.limits.deadline / 2 {
+            self.fleet.failed(&slow.backend);
+        }
+    }
+}
