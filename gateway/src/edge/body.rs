@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, timeout_at};
 use super::gate::{Buffered, Gate};
 use super::reply::Failed;
 use crate::config::Limits;
-use crate::upstream::{BodyError, Streaming};
+use crate::upstream::{Body as Upstream, BodyError, Streaming};
 
 /// A caller's body.
 pub(super) enum Read<'g> {
@@ -94,9 +94,14 @@ pub(crate) fn after(start: Bytes, rest: Incoming) -> Streaming {
     After { start: (!start.is_empty()).then_some(start), rest }.boxed()
 }
 
-/// A body that holds something until its end, or until it is dropped.
-pub(super) fn holding<T: Send + Sync + Unpin + 'static>(body: Streaming, held: T) -> Streaming {
-    Holding { body, _held: held }.boxed()
+impl Upstream {
+    /// The same body; one that streams holds something until its end, or until it is dropped.
+    pub(super) fn holding<T: Send + Sync + Unpin + 'static>(self, held: T) -> Self {
+        match self {
+            Upstream::Streaming(body) => Upstream::Streaming(Holding { body, _held: held }.boxed()),
+            whole => whole,
+        }
+    }
 }
 
 pub(super) fn too_large(limits: &Limits) -> Failed {

@@ -9,7 +9,7 @@ use http::header::{self, HeaderValue};
 use http::{Request, Response, request};
 use hyper::body::{Body as _, Incoming};
 
-use super::body::{self, Read, holding};
+use super::body::{self, Read};
 use super::call::{self, Call};
 use super::log::Entry;
 use super::reply::Failed;
@@ -44,10 +44,7 @@ impl Edge {
         }
         entry.done(response.status(), &self.sampler, config.log.access_every);
         // What streams is in flight until its end.
-        response.map(|body| match body {
-            Body::Streaming(body) => Body::Streaming(holding(body, (busy, entered))),
-            whole => whole,
-        })
+        response.map(|body| body.holding((busy, entered)))
     }
 
     async fn route(

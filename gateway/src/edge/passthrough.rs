@@ -9,7 +9,7 @@ use hyper::body::Body as _;
 use tokio::time::{Instant, timeout_at};
 
 use super::Edge;
-use super::body::{Fault, holding};
+use super::body::Fault;
 use super::call::Call;
 use super::log::Entry;
 use super::predict::{Outcome, late, options};
@@ -65,10 +65,7 @@ impl Edge {
                 Outcome::Done(response) => response,
                 Outcome::Again(_, instead) => instead?,
             };
-            return Ok(response.map(|body| match body {
-                Body::Streaming(body) => Body::Streaming(holding(body, in_flight)),
-                whole => whole,
-            }));
+            return Ok(response.map(|body| body.holding(in_flight)));
         }
     }
 }

@@ -89,7 +89,7 @@ impl Edge {
         deadline: Instant,
         config: &Config,
     ) -> Outcome {
-        let _in_flight = backend.begin(cost(body.len() as u64));
+        let in_flight = backend.begin(cost(body.len() as u64));
         let began = Instant::now();
         let body = Body::whole(body.clone());
         let request = call.request(&chosen.planned, &chosen.model.name, deadline, body);
@@ -102,7 +102,12 @@ impl Edge {
             return Outcome::Done(late(call, config).response());
         };
         match called {
-            Ok(reply) => self.judge(call, &chosen, &backend, reply),
+            Ok(reply) => match self.judge(call, &chosen, &backend, reply) {
+                Outcome::Done(response) => Outcome::Done(response.map(|body| body.holding(in_flight))),
+                Outcome::Again(failure, instead) => {
+                    Outcome::Again(failure, instead.map(|response| response.map(|body| body.holding(in_flight))))
+                }
+            },
             Err(error) => self.broken(&backend, &error),
         }
     }

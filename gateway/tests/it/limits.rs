@@ -84,6 +84,14 @@ async fn a_large_reply_passes_through() {
     let answer = gateway.infer().await;
     assert_eq!((answer.status.as_u16(), answer.body.len()), (200, 3_000_000));
     assert_eq!(gateway.state().await["in_flight"], 0);
+    // More than fits the buffers between here and there.
+    backend.behave(Manner::Large(40_000_000));
+    let mut slow = TcpStream::connect(&gateway.address).await.unwrap();
+    slow.write_all(b"POST /v2/models/m/infer HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
+    slow.read_exact(&mut [0; 12]).await.unwrap();
+    assert_eq!(gateway.state().await["backends"][0]["in_flight"], 1, "it still streams");
+    drop(slow);
+    until("it is over", async || gateway.state().await["backends"][0]["in_flight"] == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
