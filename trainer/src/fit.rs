@@ -11,7 +11,7 @@ use crate::evaluate::{self, Bin};
 use crate::golden;
 use crate::lightgbm::params::Parameters;
 use crate::lightgbm::rounds::{self, Part, Round};
-use crate::lightgbm::{Booster, Library, LightgbmError};
+use crate::lightgbm::{self, Booster, Library, LightgbmError};
 use crate::plan::overrides::find;
 use crate::plan::target::Wish;
 use crate::plan::{Coding, Feature, Overrides, PlanError, Target, Task, feature};
@@ -132,7 +132,7 @@ pub fn fit(
     let signature = signature(&target, &features);
     let golden = golden(&booster, table, &features, &split.test, options.seed)?;
     let engine = headgate_engine::load(Format::LightgbmText, trained.text.as_bytes(), &Limits::default())?;
-    proof::prove(engine.as_ref(), &signature, &golden)?;
+    proof::prove(lightgbm::NAME, engine.as_ref(), &signature, &golden)?;
     Ok(Fitted {
         statistics: statistics(table, &features, &split.train),
         text: trained.text,

@@ -10,6 +10,9 @@ pub use booster::{Booster, Dataset, Matrix};
 
 use std::path::{Path, PathBuf};
 
+/// What manifests call the engine of its models.
+pub const NAME: &str = "lightgbm";
+
 /// The loaded library. Cheap to copy; it stays loaded until the process ends.
 #[derive(Clone, Debug)]
 pub struct Library {

@@ -2,12 +2,10 @@
 
 use std::collections::HashMap;
 
-use headgate_contract::manifest::{Cell, Golden, Signature};
-use headgate_contract::real::{self, Real};
+use headgate_contract::manifest::Signature;
+use headgate_contract::manifest::golden::{Cell, Golden, Precision, Results, Unproven};
+use headgate_contract::real;
 use headgate_engine::{Batch, Engine, MarginKind, Outputs, Scratch, Want};
-
-/// How far outputs may be apart, in units in the last place: C libraries differ in `exp`.
-const ULPS: u64 = 2;
 
 /// Why a model is not published. The publisher's fault, or the engine's; a retry does not help.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -33,21 +31,12 @@ pub enum ProofError {
         expected: usize,
     },
     /// A result is another one.
-    #[error("golden row {row} does not reproduce: {what} {expected:?} expected, the engine gives {got:?}")]
-    Differs {
-        /// The row, from 0.
-        row: usize,
-        /// Margin or output, and which.
-        what: String,
-        /// What the trainer's library gave.
-        expected: f64,
-        /// What came.
-        got: f64,
-    },
+    #[error(transparent)]
+    Unproven(#[from] Unproven),
 }
 
-/// Scores golden rows and compares: margins to the bit, outputs within two units in the last place.
-pub fn prove(engine: &dyn Engine, signature: &Signature, golden: &Golden) -> Result<(), ProofError> {
+/// Scores golden rows and compares as a backend will: [`Golden::compare`]. `name` is the engine's in the manifest.
+pub fn prove(name: &str, engine: &dyn Engine, signature: &Signature, golden: &Golden) -> Result<(), ProofError> {
     if engine.inputs() != signature.inputs.len() {
         let (model, expected) = (engine.inputs(), signature.inputs.len());
         return Err(ProofError::Shape { what: "features", model, expected });
@@ -60,11 +49,12 @@ pub fn prove(engine: &dyn Engine, signature: &Signature, golden: &Golden) -> Res
         model: engine.inputs(),
         expected: batch.columns(),
     })?;
-    let kind = engine.margin_kind();
-    if !golden.margins.is_empty() {
-        compare("margin", &golden.margins, &out.margins, engine.margin_width(), |a, b| same_bits(kind, a, b))?;
-    }
-    compare("output", &golden.outputs, &out.values, engine.output_width(), |a, b| near(kind, a, b))
+    let precision = match engine.margin_kind() {
+        MarginKind::F64 => Precision::F64,
+        MarginKind::F32 => Precision::F32,
+    };
+    golden.compare(name, Results { precision, margins: &out.margins, outputs: &out.values })?;
+    Ok(())
 }
 
 /// Golden rows as the engine takes them.
@@ -95,76 +85,4 @@ pub(crate) fn batch(signature: &Signature, golden: &Golden) -> Result<Batch, Pro
         }
     }
     Ok(batch)
-}
-
-fn compare(
-    what: &'static str,
-    golden: &[Real],
-    got: &[f64],
-    width: usize,
-    agree: impl Fn(f64, f64) -> bool,
-) -> Result<(), ProofError> {
-    if golden.len() != got.len() {
-        let what = if what == "margin" { "margins" } else { "outputs" };
-        return Err(ProofError::Shape { what, model: got.len(), expected: golden.len() });
-    }
-    for (at, (Real(expected), got)) in golden.iter().zip(got).enumerate() {
-        if !agree(*expected, *got) {
-            let what = if width == 1 { what.to_owned() } else { format!("{what} {}", at % width) };
-            return Err(ProofError::Differs { row: at / width, what, expected: *expected, got: *got });
-        }
-    }
-    Ok(())
-}
-
-fn same_bits(kind: MarginKind, a: f64, b: f64) -> bool {
-    match kind {
-        MarginKind::F64 => a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()),
-        MarginKind::F32 => (a as f32).to_bits() == (b as f32).to_bits() || (a.is_nan() && b.is_nan()),
-    }
-}
-
-fn near(kind: MarginKind, a: f64, b: f64) -> bool {
-    if a.is_nan() || b.is_nan() {
-        return a.is_nan() && b.is_nan();
-    }
-    match kind {
-        MarginKind::F64 => ulps(a, b) <= ULPS,
-        MarginKind::F32 => ulps_f32(a as f32, b as f32) <= ULPS,
-    }
-}
-
-/// How many doubles lie between two.
-pub fn ulps(a: f64, b: f64) -> u64 {
-    // As ordered integers, neighbouring floats are neighbours; -0 and 0 are one.
-    let ordered = |value: f64| match value.to_bits() as i64 {
-        bits if bits < 0 => i64::MIN.wrapping_sub(bits),
-        bits => bits,
-    };
-    ordered(a).abs_diff(ordered(b))
-}
-
-fn ulps_f32(a: f32, b: f32) -> u64 {
-    let ordered = |value: f32| match value.to_bits() as i32 {
-        bits if bits < 0 => i32::MIN.wrapping_sub(bits),
-        bits => bits,
-    };
-    u64::from(ordered(a).abs_diff(ordered(b)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn margins_agree_to_the_bit_and_outputs_within_two_ulps() {
-        assert_eq!(ulps(0.1, 0.1f64.next_up().next_up()), 2);
-        assert_eq!(ulps(-5e-324, 5e-324), 2);
-        assert!(near(MarginKind::F64, 0.1, 0.1f64.next_up().next_up()));
-        assert!(!near(MarginKind::F64, 0.1, 0.1f64.next_up().next_up().next_up()));
-        assert!(near(MarginKind::F32, 0.5, f64::from(0.5f32.next_up())));
-        assert!(!same_bits(MarginKind::F64, 0.1, 0.1f64.next_up()));
-        assert!(same_bits(MarginKind::F32, 0.1, f64::from(0.1f32)));
-        assert!(near(MarginKind::F64, f64::NAN, f64::NAN) && !near(MarginKind::F64, f64::NAN, 1.0));
-    }
 }

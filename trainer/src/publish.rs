@@ -104,7 +104,7 @@ fn read(args: &PublishArgs) -> Result<(NewVersion, Vec<String>), PublishError> {
                 );
             }
             golden.check(&derived.signature).map_err(broken)?;
-            proof::prove(engine.as_ref(), &derived.signature, &golden)?;
+            proof::prove(derived.engine, engine.as_ref(), &derived.signature, &golden)?;
             Some(golden)
         }
     };

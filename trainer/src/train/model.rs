@@ -15,7 +15,7 @@ use super::{Shared, blocking};
 use crate::error::TrainError;
 use crate::fit::{Fitted, fit};
 use crate::key;
-use crate::lightgbm::rounds::Round;
+use crate::lightgbm::{self, rounds::Round};
 use crate::report::{Event, PublishedModel};
 use crate::scope::Scope;
 
@@ -79,7 +79,7 @@ fn new_version(
     file: &NamedTempFile,
 ) -> (NewVersion, Vec<crate::evaluate::Bin>, Vec<String>) {
     let engine = EngineSpec {
-        name: "lightgbm".to_owned(),
+        name: lightgbm::NAME.to_owned(),
         version: Some(shared.library.version().to_owned()),
         requires: Vec::new(),
     };

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use headgate_contract::manifest::Signature;
+use headgate_contract::manifest::golden::ulps;
 use headgate_engine::Batch;
 use headgate_trainer::data::{self, Body, Input};
 use headgate_trainer::lightgbm::{Library, Matrix};
-use headgate_trainer::proof::ulps;
 use headgate_trainer::split::split;
 use headgate_trainer::table::{Table, Values};
 use headgate_trainer::{ModelReport, TrainArgs};
