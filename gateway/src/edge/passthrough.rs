@@ -1,7 +1,7 @@
 //! A large call: streamed to one backend as it comes. Nothing of it is kept, so that it can be sent elsewhere only as
 //! long as nothing was sent.
 
-use headgate_balance::budget::Reason;
+use headgate_balance::attempts::{Attempts, Failure, Next};
 use headgate_balance::choose::cost;
 use headgate_contract::Kind;
 use http::Response;
@@ -14,6 +14,7 @@ use super::call::Call;
 use super::log::Entry;
 use super::predict::{Outcome, late, options};
 use super::reply::Failed;
+use crate::metrics;
 use crate::upstream::{Body, CallError, Streaming};
 
 impl Edge {
@@ -33,7 +34,7 @@ impl Edge {
         entry.chose(&chosen);
         let weight = cost(body.size_hint().exact().unwrap_or(config.limits.buffer_bytes_max));
         let mut body: Body = Body::Streaming(body);
-        let mut tried = Vec::new();
+        let (mut attempts, mut tried) = (Attempts::default(), Vec::new());
         loop {
             let Some(backend) = self.choose_backend(&chosen.planned, &tried, false) else {
                 let message = format!("no backend that holds '{}' can be reached", chosen.model.name);
@@ -50,12 +51,15 @@ impl Edge {
             if let (Err(_), Some(failed)) = (&called, fault.get()) {
                 return Err(failed.clone());
             }
+            let take = |reason| self.budget.take(reason, self.fleet.now(), &config.retry.budget);
             let outcome = match called {
                 Ok(reply) => self.judge(call, &chosen, &backend, reply),
                 Err(CallError::Unreached { unsent: Some(unsent), .. })
-                    if self.budget.take(Reason::Lost, self.fleet.now(), &config.retry.budget) =>
+                    if attempts.after(Failure::Unreached, config.retry.attempts_max, false, true, take)
+                        == Next::Elsewhere =>
                 {
                     self.fleet.failed(&backend);
+                    metrics::retry(Failure::Unreached);
                     body = unsent.into_body();
                     continue;
                 }

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::backend::{Backend, Manner, Script};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, config};
 use crate::until;
 
 /// Sends bytes as they are, and reads until the other side closes.
@@ -106,6 +106,13 @@ async fn a_body_in_passing_goes_elsewhere_where_nobody_answers_the_door() {
         let answer = gateway.post_body("/v2/models/m/infer", vec![b'x'; 5_000]).await;
         assert_eq!((answer.status.as_u16(), answer.header(header::BACKEND)), (200, "b2"));
     }
+    gateway.reload(config(&[&dead, &backend], &format!("{rare}\nretry.attempts_max=1")));
+    let mut refused = 0;
+    for _ in 0..30 {
+        let answer = gateway.post_body("/v2/models/m/infer", vec![b'x'; 5_000]).await;
+        refused += u32::from((answer.status.as_u16(), answer.header(header::ERROR)) == (502, "bad_gateway"));
+    }
+    assert!(refused > 0, "one attempt became more");
 }
 
 #[tokio::test(flavor = "multi_thread")]
