@@ -1,12 +1,11 @@
 //! What gateways and operators ask: the state, by long poll; the nudge; the metrics.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Query, State};
+use axum::extract::{Query, State};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use headgate_contract::fleet::{Nudge, StateQuery, WAIT_MS_MAX};
@@ -20,7 +19,6 @@ use crate::refusal::Refusal;
 /// `GET /fleet/v1/state`
 pub(super) async fn state(
     State(app): State<App>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     Query(query): Query<StateQuery>,
 ) -> Response<Body> {
@@ -28,13 +26,12 @@ pub(super) async fn state(
         app.watcher.heard_of(query.store.as_deref(), generation);
     }
     let board = Arc::clone(&app.shared.board);
-    let poller = match headers.get(header::GATEWAY).and_then(|name| name.to_str().ok()) {
-        Some(name) => name.chars().take(128).collect(),
-        None => peer.ip().to_string(),
-    };
+    // Who else asks, an operator say, routes nothing: what leaves does not wait for them.
+    let gateway = headers.get(header::GATEWAY).and_then(|name| name.to_str().ok());
+    let gateway: Option<String> = gateway.map(|name| name.chars().take(128).collect());
     let wait = Duration::from_millis(query.wait.min(WAIT_MS_MAX));
     let known = tokio::select! {
-        known = board.wait(&poller, query.since.as_deref(), wait) => known,
+        known = board.wait(gateway.as_deref(), query.since.as_deref(), wait) => known,
         // About to close: what is known now is the answer.
         () = app.stopping.cancelled() => None,
     };

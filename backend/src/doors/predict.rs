@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::ConnectInfo;
 use headgate_contract::route::{self, Protocol, Route, Target};
 use headgate_contract::{Digest, Kind, header};
 use http::header::{CONNECTION, CONTENT_ENCODING};
@@ -33,7 +32,7 @@ pub(super) async fn answer(
     let path = request.uri().path();
     let mut response = match is_post && (path.starts_with("/v2/models/") || path.starts_with("/v1/models/")) {
         true => prediction(app, peer, request, started, &id).await,
-        false => elsewhere(router, peer, request).await,
+        false => elsewhere(router, request).await,
     };
     response.headers_mut().insert(REQUEST_ID, id);
     if app.shared.board.is_draining() {
@@ -42,8 +41,7 @@ pub(super) async fn answer(
     response
 }
 
-async fn elsewhere(router: Router, peer: SocketAddr, mut request: Request<Incoming>) -> Response<ReplyBody> {
-    request.extensions_mut().insert(ConnectInfo(peer));
+async fn elsewhere(router: Router, request: Request<Incoming>) -> Response<ReplyBody> {
     match router.oneshot(request).await {
         Ok(response) => response.map(Either::Right),
     }

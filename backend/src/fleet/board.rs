@@ -113,12 +113,14 @@ impl Board {
         self.posts().models.values().map(|(_, report)| Arc::clone(report)).collect()
     }
 
-    /// Waits until there is something to tell since a cursor, or `wait` is over. Takes note of what the gateway `poller`
-    /// knows. Returns what [`Board::report`] takes.
-    pub async fn wait(&self, poller: &str, since: Option<&str>, wait: Duration) -> Option<u64> {
+    /// Waits until there is something to tell since a cursor, or `wait` is over. Takes note of what `gateway` knows, where
+    /// it is one that asks. Returns what [`Board::report`] takes.
+    pub async fn wait(&self, gateway: Option<&str>, since: Option<&str>, wait: Duration) -> Option<u64> {
         let known = since.and_then(|cursor| self.number_of(cursor));
         let mut changed = self.changed.subscribe();
-        if self.posts().pollers.polled(poller, known.unwrap_or(0), Instant::now()) {
+        if let Some(gateway) = gateway
+            && self.posts().pollers.polled(gateway, known.unwrap_or(0), Instant::now())
+        {
             self.acknowledged.send_modify(|count| *count += 1);
         }
         if let Some(known) = known {
@@ -238,7 +240,7 @@ mod tests {
     }
 
     async fn poll(board: &Board, since: Option<&str>, wait_ms: u64) -> StateReport {
-        let known = board.wait("g", since, Duration::from_millis(wait_ms)).await;
+        let known = board.wait(Some("g"), since, Duration::from_millis(wait_ms)).await;
         board.report(known, 3)
     }
 
@@ -288,10 +290,14 @@ mod tests {
         assert!(board.all_know(board.post([report("a", 1)])));
         let cursor = poll(&board, None, 0).await.cursor;
         let number = board.post([report("a", 2)]);
+        board.wait(None, None, Duration::ZERO).await;
         assert!(!board.all_know(number));
         let later = poll(&board, Some(&cursor), 0).await.cursor;
         assert!(!board.all_know(number));
         poll(&board, Some(&later), 0).await;
+        assert!(board.all_know(number));
+        // One that is no gateway holds nothing up.
+        board.wait(None, None, Duration::ZERO).await;
         assert!(board.all_know(number));
     }
 

@@ -93,6 +93,20 @@ async fn a_version_that_left_answers_until_the_gateways_know() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_left_waits_for_nobody_who_is_no_gateway() {
+    let bucket = Bucket::new().await;
+    bucket.release(linear("bank", [0.5, -2.0])).await;
+    bucket.configure("bank", headgate_registry::release::Settings { keep: Some(0), ..Default::default() }).await;
+    let server = Server::start_with(&bucket, &[("retire_max_ms", "600000")]).await;
+    server.ready().await;
+    // An operator who looks, and does not again.
+    assert_eq!(get(server.addr, "/fleet/v1/state").await.status, 200);
+    bucket.release(linear("bank", [0.6, -2.0])).await;
+    server.until_answers("bank", 2).await;
+    until("gone", || async { server.state("bank", 1).await.0.is_empty() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_left_goes_at_the_latest_after_its_time() {
     let bucket = Bucket::new().await;
     bucket.release(linear("bank", [0.5, -2.0])).await;

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use bytes::Bytes;
 use headgate_backend::{Config, Error, run};
+use http::Method;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{Bucket, get, until};
+use super::{Bucket, get, send, until};
 
 /// A backend that runs until it is dropped.
 pub(crate) struct Server {
@@ -91,7 +93,10 @@ impl Server {
         until(&format!("{model} answers with {version}"), || async { self.answers(model).await == version }).await;
     }
 
+    /// What a gateway is told.
     pub(crate) async fn fleet_state(&self, query: &str) -> Value {
-        get(self.addr, &format!("/fleet/v1/state?{query}")).await.json()
+        let headers = [("x-headgate-gateway", "g1")];
+        let path = format!("/fleet/v1/state?{query}");
+        send(self.addr, Method::GET, &path, &headers, Bytes::new()).await.unwrap().json()
     }
 }
