@@ -2,6 +2,7 @@
 
 mod apply;
 mod backend;
+mod heads;
 mod members;
 mod model;
 mod plan;
@@ -21,14 +22,12 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::discovery::Endpoint;
 use crate::metrics;
+use heads::Heads;
 
 pub use backend::{Backend, InFlight, Said};
 pub use model::{Label, Model};
 pub use plan::{Plan, Planned, Refusal};
 pub use snapshot::{Seen, Snapshot};
-
-/// Stores whose highest generation is remembered.
-const STORES_MAX: usize = 16;
 
 /// The fleet.
 pub struct Fleet {
@@ -41,8 +40,7 @@ pub struct Fleet {
     /// Held while a new snapshot takes the place of the last one: for a moment, as calls wait for it.
     writer: Mutex<()>,
     listed: Mutex<Listed>,
-    /// The highest generation seen of each store.
-    highest: Mutex<HashMap<String, u64>>,
+    heads: Mutex<Heads>,
     started: Instant,
     next_id: AtomicU64,
     /// Models whose name is a label in metrics.
@@ -69,7 +67,7 @@ impl Fleet {
             models: Mutex::default(),
             writer: Mutex::default(),
             listed: Mutex::default(),
-            highest: Mutex::default(),
+            heads: Mutex::default(),
             started: Instant::now(),
             next_id: AtomicU64::new(1),
             named: AtomicUsize::new(0),
@@ -100,19 +98,9 @@ impl Fleet {
         self.named.store(named, std::sync::atomic::Ordering::Relaxed);
     }
 
-    /// The highest generation seen of each store.
+    /// The highest generation that is believed of each store.
     pub fn highest(&self) -> HashMap<String, u64> {
-        lock(&self.highest).clone()
-    }
-
-    /// Remembers that the catalog of a store has reached a generation.
-    fn reached(&self, store: &str, generation: u64) {
-        let mut highest = lock(&self.highest);
-        if let Some(known) = highest.get_mut(store) {
-            *known = generation.max(*known);
-        } else if highest.len() < STORES_MAX {
-            highest.insert(store.to_owned(), generation);
-        }
+        lock(&self.heads).all(self.now())
     }
 
     /// Waits until all tasks have ended, once they were told to.

@@ -39,7 +39,7 @@ impl Fleet {
             backend.upstream.purge();
         }
         if let Some(catalog) = &report.catalog {
-            self.reached(&catalog.store_id, catalog.generation);
+            lock(&self.heads).reported(&catalog.store_id, catalog.generation);
         }
         // Models first: a backend that becomes Active is found to hold what it said.
         self.apply(backend, report);

@@ -125,14 +125,10 @@ fn path(fleet: &Fleet, backend: &Backend, wait: Duration) -> String {
         path.push_str("&since=");
         encode(&mut path, cursor);
     }
-    let highest = lock(&fleet.highest);
+    let heads = lock(&fleet.heads);
     // A backend that has not told its store is told of the only one.
-    let known = match &said.catalog {
-        Some(catalog) => highest.get_key_value(&catalog.store_id),
-        None if highest.len() == 1 => highest.iter().next(),
-        None => None,
-    };
-    if let Some((store, generation)) = known {
+    let store = said.catalog.as_ref().map(|catalog| catalog.store_id.as_str());
+    if let Some((store, generation)) = heads.highest(store, fleet.now()) {
         let _ = write!(path, "&generation={generation}&store=");
         encode(&mut path, store);
     }
@@ -152,7 +148,7 @@ fn encode(path: &mut String, text: &str) {
 impl Fleet {
     /// Passes a nudge on to all backends at once, and remembers it for the probes to come.
     pub fn nudge(self: &Arc<Self>, nudge: &Nudge) {
-        self.reached(&nudge.store_id, nudge.generation);
+        lock(&self.heads).heard(&nudge.store_id, nudge.generation, self.now());
         let config = self.config.load();
         let options = Options {
             connect_timeout: config.fleet.connect_timeout,

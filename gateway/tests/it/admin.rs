@@ -64,6 +64,9 @@ async fn a_nudge_reaches_all_backends() {
     until("both got it", async || b1.nudges().len() == 1 && b2.nudges().len() == 1).await;
     assert_eq!(b1.nudges()[0], nudge);
     until("probes tell it too", async || b1.probes().last().unwrap().contains("generation=42")).await;
+    let other = "{\"store_id\":\"store-2\",\"generation\":5}";
+    assert_eq!(gateway.admin("POST", "/fleet/v1/nudge", other).await.status, 200);
+    assert_eq!(gateway.state().await["generations"], serde_json::json!({"store-1": 42}), "no backend serves store-2");
     assert_eq!(gateway.admin("POST", "/fleet/v1/nudge", "{}").await.status, 400);
 }
 
