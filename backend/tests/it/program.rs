@@ -69,6 +69,26 @@ async fn sigterm_drains_and_ends_with_0() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_it_at_once_with_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, cache) = (format!("file://{}", dir.path().display()), dir.path().join("cache"));
+    let cache = format!("cache.dir={}", cache.display());
+    let flags = ["--store", &store, "--set", &cache, "--listen", "127.0.0.1:0", "--set", "drain.lame_duck_ms=600000"];
+    let mut child = Killed(program(&flags).stderr(Stdio::piped()).spawn().unwrap());
+    let pid = rustix::process::Pid::from_child(&child.0);
+    let mut lines = BufReader::new(child.0.stderr.take().unwrap()).lines();
+    lines.next().unwrap().unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(lines.any(|line| line.unwrap().contains("draining")));
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let child = std::sync::Mutex::new(child);
+    let status = || child.lock().unwrap().0.try_wait().unwrap();
+    until("ended", || std::future::ready(status().is_some())).await;
+    assert_eq!(status().unwrap().code(), Some(1));
+    assert!(lines.any(|line| line.unwrap().contains("stopped at once by a second signal")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_read_that_hangs_keeps_no_backend_from_ending() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("catalog")).unwrap();
