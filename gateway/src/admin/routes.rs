@@ -60,8 +60,11 @@ async fn ready(State(admin): State<Admin>) -> Result<&'static str, Refusal> {
     admin.edge.is_ready().map(|()| "ready\n").map_err(|why| Refusal(Kind::Unavailable, why.to_owned()))
 }
 
-async fn metrics_text(State(admin): State<Admin>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics::render(&admin.edge))
+async fn metrics_text(State(admin): State<Admin>) -> Result<impl IntoResponse, Refusal> {
+    // With many series this is long work.
+    let made = tokio::task::spawn_blocking(move || metrics::render(&admin.edge)).await;
+    let text = made.map_err(|e| Refusal(Kind::Internal, e.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text))
 }
 
 async fn state(State(admin): State<Admin>, Query(query): Query<StateQuery>) -> Result<Response, Refusal> {
