@@ -83,11 +83,7 @@ impl Connection {
                 first = data;
                 continue;
             }
-            rest.reserve(known.map_or(data.len(), |bytes| bytes as usize));
-            if rest.is_empty() {
-                rest.extend_from_slice(&first);
-            }
-            rest.extend_from_slice(&data);
+            gather(&mut rest, &first, &data, known);
             if rest.len() as u64 > whole_bytes_max {
                 return Ok((self.stream(rest.freeze(), incoming), None));
             }
@@ -137,5 +133,31 @@ impl Connection {
             }
             self.driver = None;
         }
+    }
+}
+
+/// Adds to what came of a body, `first` before all else: with one allocation where its length is known.
+fn gather(rest: &mut BytesMut, first: &[u8], data: &[u8], known: Option<u64>) {
+    if rest.is_empty() {
+        let known = known.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or_default();
+        rest.reserve(known.max(first.len() + data.len()));
+        rest.extend_from_slice(first);
+    }
+    rest.extend_from_slice(data);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_of_known_length_is_gathered_in_one_allocation() {
+        let mut rest = BytesMut::new();
+        let first = [1_u8; 1_000];
+        for _ in 1..64 {
+            gather(&mut rest, &first, &first, Some(64_000));
+        }
+        assert_eq!(rest.len(), 64_000);
+        assert!(rest.capacity() < 70_000, "{} bytes are reserved", rest.capacity());
     }
 }
