@@ -102,6 +102,14 @@ pub enum PublishError {
     /// The store can't be written to.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A file on this machine can't be written.
+    #[error("can't write {path}: {source}")]
+    Write {
+        /// The file.
+        path: String,
+        /// The system's words.
+        source: std::io::Error,
+    },
     /// A thread of ours ended by itself: a fault of ours.
     #[error("internal fault: {0}")]
     Internal(String),

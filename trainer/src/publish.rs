@@ -1,7 +1,8 @@
 //! `headgate publish`: a model file that was made elsewhere becomes a version.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::io::Write as _;
+use std::path::Path;
 
 use headgate_contract::manifest::{EngineSpec, Golden, Lineage};
 use headgate_contract::real::Real;
@@ -9,6 +10,7 @@ use headgate_contract::{Digest, ModelName};
 use headgate_engine::{Batch, Engine, Limits, Outputs, Scratch, Want};
 use headgate_registry::store::Intent;
 use headgate_registry::{NewVersion, Progress};
+use tempfile::NamedTempFile;
 
 use crate::args::PublishArgs;
 use crate::error::PublishError;
@@ -33,7 +35,7 @@ pub async fn publish(args: PublishArgs, context: Context) -> Result<PublishRepor
     }
     context.store.probe(Intent::Publish(&args.model)).await?;
     let for_reading = args.clone();
-    let (mut new, notes) = tokio::task::spawn_blocking(move || read(&for_reading))
+    let (mut new, copy, notes) = tokio::task::spawn_blocking(move || read(&for_reading))
         .await
         .map_err(|error| PublishError::Internal(error.to_string()))??;
     new.who = headgate_registry::whoami();
@@ -43,6 +45,7 @@ pub async fn publish(args: PublishArgs, context: Context) -> Result<PublishRepor
     let (metrics, who) = (new.metrics.clone(), new.who.clone());
     let mut progress = tell(args.model.clone(), context.on_event.clone());
     let published = headgate_registry::publish(&context.store, new, &mut progress).await?;
+    drop(copy);
     let (model, version) = (args.model.clone(), published.version);
     let published = PublishedModel { metrics, notes, ..published.into() };
     let model = ModelReport { scope: model.scope_text(), model, result: ModelResult::Published(published) };
@@ -70,8 +73,8 @@ fn tell(model: ModelName, on_event: OnEvent) -> impl FnMut(Progress) + Send {
     }
 }
 
-/// The version to be, and what the user should know. Blocks.
-fn read(args: &PublishArgs) -> Result<(NewVersion, Vec<String>), PublishError> {
+/// The version to be, a copy of the file that it was read from, and what the user should know. Blocks.
+fn read(args: &PublishArgs) -> Result<(NewVersion, NamedTempFile, Vec<String>), PublishError> {
     let load = |path: &Path| {
         std::fs::read(path).map_err(|source| PublishError::Read { path: path.display().to_string(), source })
     };
@@ -108,7 +111,16 @@ fn read(args: &PublishArgs) -> Result<(NewVersion, Vec<String>), PublishError> {
             Some(golden)
         }
     };
-    Ok((new_version(args, derived, golden, &digests)?, notes))
+    let copy = copy(&bytes)?;
+    Ok((new_version(args, derived, golden, &digests, copy.path())?, copy, notes))
+}
+
+/// The bytes that were looked at, in a file of our own: the user's may be another before it has gone up.
+fn copy(bytes: &[u8]) -> Result<NamedTempFile, PublishError> {
+    let failed = |source| PublishError::Write { path: std::env::temp_dir().display().to_string(), source };
+    let mut file = NamedTempFile::new().map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
+    Ok(file)
 }
 
 /// Outputs of rows whose margins are known, by the engine that the margins then prove.
@@ -127,6 +139,7 @@ fn new_version(
     derived: Derived,
     golden: Option<Golden>,
     digests: &[Digest],
+    file: &Path,
 ) -> Result<NewVersion, PublishError> {
     let mut metrics = BTreeMap::new();
     for (name, value) in pairs("metric", &args.metrics)? {
@@ -152,7 +165,7 @@ fn new_version(
         metrics,
         lineage,
         statistics: Vec::new(),
-        files: vec![(derived.file.to_owned(), PathBuf::from(&args.file))],
+        files: vec![(derived.file.to_owned(), file.to_owned())],
         who: String::new(),
     })
 }

@@ -1,8 +1,11 @@
 //! A model file that was made elsewhere.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use clap::Parser;
 use headgate_contract::manifest::Cell;
-use headgate_trainer::{PublishArgs, PublishError, PublishReport, TrainArgs};
+use headgate_trainer::{Context, Event, PublishArgs, PublishError, PublishReport, TrainArgs};
 use serde_json::{Map, Value, json};
 
 use crate::rig::{Rig, library, shop};
@@ -40,6 +43,30 @@ async fn files_of_the_python_packages_are_published_with_their_categories() {
         assert_eq!(inputs[3].categories.as_ref().unwrap(), &["no", "yes"]);
         assert!(inputs[2].categories.is_none());
     }
+}
+
+#[tokio::test]
+async fn what_is_published_is_what_was_looked_at() {
+    let rig = Rig::new().await;
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/fixtures/lightgbm.txt");
+    let file = rig.dir.path().join("model.txt");
+    let looked_at = std::fs::read(fixture).unwrap();
+    std::fs::write(&file, &looked_at).unwrap();
+    // Somebody's next training ends after the file was read and before it goes up.
+    let (replaced, replacing) = (file.clone(), Arc::new(AtomicBool::new(false)));
+    let done = Arc::clone(&replacing);
+    let on_event = Arc::new(move |event| {
+        if matches!(event, Event::Note { .. }) {
+            std::fs::write(&replaced, "another model").unwrap();
+            done.store(true, Ordering::SeqCst);
+        }
+    });
+    let args = ["publish", &file.display().to_string(), "--model", "m", "--no-proof"];
+    let cli = Cli::try_parse_from(args).unwrap();
+    let context = Context { on_event, ..rig.context() };
+    let report = headgate_trainer::publish::publish(cli.publish, context).await.unwrap();
+    assert!(replacing.load(Ordering::SeqCst));
+    assert!(rig.artifact(&report.model).await.1 == looked_at);
 }
 
 /// A model that `train` made, as a file with its golden rows as JSON lines.
