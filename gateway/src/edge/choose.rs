@@ -37,6 +37,16 @@ impl Edge {
         Ok(Chosen { model: Arc::clone(model), planned })
     }
 
+    /// Chooses as for a prediction; where nothing can answer one, whoever knows the model can tell why.
+    pub(super) fn choose_to_tell(&self, target: &Target, headers: &HeaderMap) -> Result<Chosen, Failed> {
+        self.choose_version(target, headers).or_else(|failed| {
+            let snapshot = self.fleet.snapshot();
+            let Ok(model) = find(&snapshot, target) else { return Err(failed) };
+            let planned = model.anywhere(&snapshot).ok_or(failed)?;
+            Ok(Chosen { model: Arc::clone(model), planned: Arc::new(planned) })
+        })
+    }
+
     /// Chooses once more, after the backends said that the version is not there.
     pub(super) fn choose_another(
         &self,

@@ -66,7 +66,16 @@ impl Edge {
                     Read::Large(body, fault) => self.pass_through(&call, body, &fault, entry).await,
                 }
             }
-            Route::ModelMetadata(target) | Route::ModelReady(target) | Route::ModelStatus(target) => {
+            Route::ModelStatus(target) => {
+                let call = Call::new(head, target, &entry.id, limits)?;
+                let chosen = self.choose_to_tell(&call.target, &call.headers)?;
+                let mut response = self.send(&call, chosen, Bytes::new(), entry).await?;
+                // It is about all versions, and of none.
+                response.headers_mut().remove(ours::VERSION);
+                response.headers_mut().remove(ours::DIGEST);
+                Ok(response)
+            }
+            Route::ModelMetadata(target) | Route::ModelReady(target) => {
                 let call = Call::new(head, target, &entry.id, limits)?;
                 self.predict(&call, Bytes::new(), entry).await
             }

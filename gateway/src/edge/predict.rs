@@ -34,10 +34,21 @@ pub(super) enum Outcome {
 impl Edge {
     /// Answers a call whose body is here.
     pub(super) async fn predict(&self, call: &Call, body: Bytes, entry: &mut Entry) -> Result<Response<Body>, Failed> {
+        let chosen = self.choose_version(&call.target, &call.headers)?;
+        self.send(call, chosen, body, entry).await
+    }
+
+    /// Sends a call whose body is here to the backends that were chosen, until one answers.
+    pub(super) async fn send(
+        &self,
+        call: &Call,
+        mut chosen: Chosen,
+        body: Bytes,
+        entry: &mut Entry,
+    ) -> Result<Response<Body>, Failed> {
         let config = self.config.load_full();
         let deadline = Instant::now() + call.timeout.unwrap_or(config.limits.deadline);
         self.budget.request(&config.retry.budget);
-        let mut chosen = self.choose_version(&call.target, &call.headers)?;
         let (mut run, mut again) = (Run::default(), false);
         let mut last = Err(Failed::new(Kind::Unavailable, nobody(&chosen)));
         loop {

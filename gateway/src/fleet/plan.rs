@@ -120,6 +120,16 @@ impl Model {
         Err(self.why(&[(version, digest)]))
     }
 
+    /// Wherever a backend knows of it, in whatever state; with any version that is known.
+    pub fn anywhere(&self, snapshot: &Snapshot) -> Option<Planned> {
+        let known = self.on.iter().flat_map(|held| held.versions.iter()).next()?;
+        (0..ROUNDS).find_map(|round| {
+            let in_round = snapshot.backends.iter().filter(|seen| seen.state.round() == Some(round));
+            let backends: Vec<Seen> = in_round.filter(|seen| self.is_on(seen.backend.id)).cloned().collect();
+            (!backends.is_empty()).then(|| Planned::new(known.version, known.digest, backends))
+        })
+    }
+
     fn make_plan(
         &self,
         snapshot: &Snapshot,

@@ -145,3 +145,21 @@ async fn models_that_leave_a_backend_leave_the_gateway() {
     until("m is unknown", async || gateway.infer().await.status == 404).await;
     assert_eq!(gateway.post("/v2/models/n/infer", &[]).await.status, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn states_are_told_of_a_model_that_nothing_can_serve() {
+    let failed = [(1, VersionState::Failed, "its file is broken")];
+    let b1 = Backend::start("b1", Script::with([model("other", release(&[&[(1, 1)]]), &[1])])).await;
+    let b2 = Backend::start("b2", Script::with([model_in("m", release(&[&[(1, 1)]]), &failed)])).await;
+    let gateway = Gateway::before(&[&b1, &b2], "").await;
+    assert_eq!(gateway.infer().await.status, 503);
+    for path in ["/v1/models/m", "/v1/models/m/versions/1"] {
+        let told = gateway.get(path).await;
+        assert_eq!((told.status.as_u16(), told.header(header::BACKEND)), (200, "b2"), "{path}: {}", told.text());
+        assert_eq!(told.header(header::VERSION), "", "no version answered");
+    }
+    assert_eq!(gateway.get("/v1/models/nobody").await.status, 404);
+    b2.change(|script| script.ready = false);
+    until("it is unready", async || gateway.backend_state("b2").await == "pending").await;
+    assert_eq!(gateway.get("/v1/models/m").await.status, 200, "it is asked all the same");
+}
