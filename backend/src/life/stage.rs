@@ -1,11 +1,14 @@
 //! The stages of a load, each with whose fault its failure is.
 
+use std::fs::File;
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 
 use headgate_contract::{Digest, Manifest, ModelName, Version, layout, manifest};
 use headgate_engine::{Engine, Format, Limits};
 use headgate_registry::{Store, StoreError};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 
 use super::Cause;
@@ -167,14 +170,20 @@ async fn fetch_file(
             }
             error => Failure::from(error),
         })?;
-        let bytes = std::fs::read(temporary.path()).map_err(Failure::passing)?;
-        let came = Digest::of(&bytes);
+        let came = digest_of(temporary.path()).map_err(Failure::passing)?;
         if came != sha256 {
             return Err(Failure::damaged(format!("file '{name}' has digest {came}, its manifest says {sha256}")));
         }
         Ok(to.adopt(Kind::Blob, &sha256, temporary, size)?)
     });
     checked.await?
+}
+
+/// The digest of a file of any size, which is never in memory whole.
+fn digest_of(path: &Path) -> std::io::Result<Digest> {
+    let mut hasher = Sha256::new();
+    std::io::copy(&mut File::open(path)?, &mut hasher)?;
+    Ok(Digest::from_bytes(hasher.finalize().into()))
 }
 
 /// Reads the files from the cache, each checked against its digest; one that changed on disk is fetched again.
@@ -270,5 +279,21 @@ impl Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         self.used.fetch_sub(self.bytes, std::sync::atomic::Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_file_longer_than_any_buffer_has_the_digest_of_its_bytes() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for len in [0, 1, (1 << 20) + 7] {
+            let bytes: Vec<u8> = (0..len).map(|at: usize| (at % 251) as u8).collect();
+            std::fs::write(file.path(), &bytes).unwrap();
+            assert_eq!(digest_of(file.path()).unwrap(), Digest::of(&bytes));
+        }
     }
 }
