@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
+use headgate_contract::catalog::Head;
 use headgate_contract::{Digest, layout};
 
 use crate::support::models::name;
@@ -173,4 +174,34 @@ async fn a_head_that_is_garbage_or_older_changes_nothing() {
         assert_eq!(server.answers("bank").await, "2");
     }
     assert_eq!(server.fleet_state("").await["catalog"]["generation"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_catalog_that_lacks_a_shard_changes_nothing_and_is_taken_once_it_is_whole() {
+    let bucket = Bucket::new().await;
+    bucket.release(linear("bank", [0.5, -2.0])).await;
+    let old = std::fs::read(bucket.path(layout::HEAD)).unwrap();
+    bucket.release(linear("bank", [0.6, -2.0])).await;
+    let new = std::fs::read(bucket.path(layout::HEAD)).unwrap();
+    let head: Head = serde_json::from_slice(&new).unwrap();
+    let shard = bucket.path(&layout::shard(head.shards.values().next().unwrap()));
+    let (file, away) = (shard.file_name().unwrap().to_str().unwrap(), bucket.dir.path().join("away"));
+    // As a replica that lags: first the head of before, then the new one without its shard, at last all of it.
+    std::fs::write(bucket.path(layout::HEAD), &old).unwrap();
+    std::fs::rename(&shard, &away).unwrap();
+    let server = Server::start(&bucket).await;
+    assert_eq!(server.answers("bank").await, "1");
+    assert_eq!(server.metric("headgate_bucket_poll_errors_total").await, "0");
+    std::fs::write(bucket.path(layout::HEAD), &new).unwrap();
+    let told = || async { server.fleet_state("").await["catalog"]["error"].to_string().contains(file) };
+    until("the error is told", told).await;
+    assert_eq!(server.fleet_state("").await["catalog"]["generation"], 1);
+    assert_eq!(server.answers("bank").await, "1");
+    assert_eq!(get(server.addr, "/v2/health/ready").await.status, 200);
+    assert_eq!(server.metric("headgate_catalog_generation").await, "1");
+    assert_ne!(server.metric("headgate_bucket_poll_errors_total").await, "0");
+    std::fs::rename(&away, &shard).unwrap();
+    server.until_answers("bank", 2).await;
+    assert_eq!(server.metric("headgate_catalog_generation").await, "2");
+    until("no error", || async { server.fleet_state("").await["catalog"]["error"].is_null() }).await;
 }

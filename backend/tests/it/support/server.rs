@@ -93,6 +93,13 @@ impl Server {
         until(&format!("{model} answers with {version}"), || async { self.answers(model).await == version }).await;
     }
 
+    /// The value of a metric without labels.
+    pub(crate) async fn metric(&self, name: &str) -> String {
+        let page = String::from_utf8(get(self.addr, "/metrics").await.body.to_vec()).unwrap();
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {name} in\n{page}")).to_owned()
+    }
+
     /// What a gateway is told.
     pub(crate) async fn fleet_state(&self, query: &str) -> Value {
         let headers = [("x-headgate-gateway", "g1")];
