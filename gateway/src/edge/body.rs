@@ -112,13 +112,14 @@ fn broke_off(error: impl std::fmt::Display) -> Failed {
     Failed::new(Kind::InvalidRequest, format!("the body broke off: {error}"))
 }
 
+/// As a backend says it: nothing is wrong with the request, and it may succeed on a better line.
 fn silent(limits: &Limits) -> Failed {
-    Failed::new(Kind::InvalidRequest, format!("nothing of the body came for {} ms", limits.body_timeout.as_millis()))
+    Failed::new(Kind::DeadlineExceeded, format!("nothing of the body came for {} ms", limits.body_timeout.as_millis()))
 }
 
 fn late(limits: &Limits) -> Failed {
     let message = format!("the body did not come within {} ms", limits.body_timeout.as_millis());
-    Failed::new(Kind::InvalidRequest, message)
+    Failed::new(Kind::DeadlineExceeded, message)
 }
 
 struct After {

@@ -126,7 +126,7 @@ async fn a_caller_that_breaks_off_in_passing_is_told_and_no_backend_is_blamed() 
         let garbled = raw(&gateway, &format!("{head}transfer-encoding: chunked\r\n\r\n{chunk}ZZ\r\n")).await;
         assert!(garbled.starts_with("HTTP/1.1 400 ") && garbled.contains("the body broke off"), "{garbled}");
         let silent = raw(&gateway, &format!("{head}content-length: 9000\r\n\r\n{}", "x".repeat(5_000))).await;
-        assert!(silent.starts_with("HTTP/1.1 400 ") && silent.contains("for 300 ms"), "{silent}");
+        assert!(silent.starts_with("HTTP/1.1 504 ") && silent.contains("for 300 ms"), "{silent}");
     }
     assert_eq!(gateway.state().await["ejections"], 0);
 }
@@ -150,7 +150,7 @@ async fn a_slow_loris_is_closed() {
     assert!(!answer.contains("200 OK"), "one that drips was served: {answer}");
     let head = "POST /v2/models/m/infer HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n12";
     let answer = raw(&gateway, head).await;
-    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("200 ms"), "one that stops in its body: {answer}");
+    assert!(answer.starts_with("HTTP/1.1 504 ") && answer.contains("200 ms"), "one that stops in its body: {answer}");
     assert_eq!(backend.calls(), 0);
 }
 
