@@ -159,7 +159,7 @@ mod tests {
     use headgate_contract::config::Sources;
     use headgate_contract::fleet::{CatalogSeen, ModelReport, VersionReport, VersionState};
     use headgate_contract::release::Serve;
-    use headgate_contract::{Digest, Release, Version};
+    use headgate_contract::{Digest, Kind, Release, Version};
     use tokio_util::sync::CancellationToken;
 
     use super::*;
@@ -231,6 +231,28 @@ mod tests {
         fleet.forget_backend(1);
         fleet.heard(&one, &report("x.2", false, vec![model("a"), model("b")], &[]));
         assert!(names(&fleet).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_kept_until_something_changes() {
+        let (fleet, one) = (fleet(), backend(1));
+        lock(&fleet.listed).backends.insert("h:1".to_owned(), Arc::clone(&one));
+        let mut loading = model("a");
+        loading.versions.iter_mut().for_each(|version| version.state = VersionState::Loading);
+        fleet.heard(&one, &report("x.1", true, vec![loading], &[]));
+        let rules = fleet.config.load().fleet.admit;
+        let plan = || {
+            let snapshot = fleet.snapshot();
+            let found = snapshot.model(&"a".parse().unwrap()).unwrap();
+            (found.plan(&snapshot, fleet.now(), &rules).map(|_| ()).map_err(|refusal| refusal.kind), Arc::clone(found))
+        };
+        let (refused, found) = plan();
+        assert_eq!(refused, Err(Kind::Loading));
+        let kept = found.plan.load_full().unwrap();
+        assert_eq!(plan().0, Err(Kind::Loading));
+        assert!(Arc::ptr_eq(&kept, &found.plan.load_full().unwrap()), "it was worked out again");
+        fleet.heard(&one, &report("x.2", false, vec![model("a")], &[]));
+        assert_eq!(plan().0, Ok(()), "a change was not seen");
     }
 
     #[tokio::test]

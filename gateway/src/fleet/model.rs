@@ -8,7 +8,7 @@ use headgate_balance::Millis;
 use headgate_contract::fleet::{CatalogSeen, ModelReport, VersionReport, VersionState};
 use headgate_contract::{Digest, ModelName, Release, Version};
 
-use super::Plan;
+use super::plan::Kept;
 
 /// A model: its newest release, and what each backend has of it.
 pub struct Model {
@@ -23,7 +23,7 @@ pub struct Model {
     from: Option<(String, u64)>,
     /// Since when each version has been ready anywhere.
     pub(super) ready_since: Vec<(Version, Digest, Millis)>,
-    pub(super) plan: ArcSwapOption<Plan>,
+    pub(super) plan: ArcSwapOption<Kept>,
 }
 
 /// What one backend has of a model.

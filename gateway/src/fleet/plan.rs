@@ -24,8 +24,6 @@ const ROUNDS: u8 = 3;
 /// What is served of a model now.
 #[derive(Debug)]
 pub struct Plan {
-    epoch: u64,
-    until: Millis,
     /// The serve list, in the release's order.
     pub serve: Vec<Serve>,
     /// The same with the backends that hold each version.
@@ -34,6 +32,14 @@ pub struct Plan {
     pub current: bool,
     /// Whether nothing that serves holds it: ejected, silent or draining backends are tried.
     pub panic: bool,
+}
+
+/// A plan, or why there is none, and how long that holds.
+#[derive(Debug)]
+pub(super) struct Kept {
+    epoch: u64,
+    until: Millis,
+    plan: Result<Arc<Plan>, Refusal>,
 }
 
 /// A version, and the backends to try for it.
@@ -74,15 +80,17 @@ impl Model {
     /// What is served of it now.
     pub fn plan(&self, snapshot: &Snapshot, now: Millis, rules: &admit::Rules) -> Result<Arc<Plan>, Refusal> {
         let kept = self.plan.load();
-        if let Some(plan) = &*kept
-            && plan.epoch == snapshot.epoch
-            && now < plan.until
+        if let Some(kept) = &*kept
+            && kept.epoch == snapshot.epoch
+            && now < kept.until
         {
-            return Ok(Arc::clone(plan));
+            return kept.plan.clone();
         }
-        let plan = Arc::new(self.make_plan(snapshot, now, rules, None)?);
-        self.plan.store(Some(Arc::clone(&plan)));
-        Ok(plan)
+        let until = Cell::new(Millis::MAX);
+        let plan = self.make_plan(snapshot, now, rules, None, &until).map(Arc::new);
+        let kept = Kept { epoch: snapshot.epoch, until: until.get(), plan: plan.clone() };
+        self.plan.store(Some(Arc::new(kept)));
+        plan
     }
 
     /// What is served of it if `missing` is nowhere, whatever the backends reported.
@@ -93,7 +101,7 @@ impl Model {
         now: Millis,
         rules: &admit::Rules,
     ) -> Result<Plan, Refusal> {
-        self.make_plan(snapshot, now, rules, Some(missing))
+        self.make_plan(snapshot, now, rules, Some(missing), &Cell::new(Millis::MAX))
     }
 
     /// The version that a caller named, and where it is.
@@ -130,19 +138,20 @@ impl Model {
         })
     }
 
+    /// `until` is lowered to when time alone makes another plan of it.
     fn make_plan(
         &self,
         snapshot: &Snapshot,
         now: Millis,
         rules: &admit::Rules,
         missing: Option<Version>,
+        until: &Cell<Millis>,
     ) -> Result<Plan, Refusal> {
         for round in 0..ROUNDS {
             let of = snapshot.backends.iter().filter(|seen| seen.state.round() == Some(round)).count();
             if of == 0 {
                 continue;
             }
-            let until = Cell::new(Millis::MAX);
             let picked = release::pick(&self.release, |serve| {
                 if missing == Some(serve.version) {
                     return 0.0;
@@ -160,8 +169,6 @@ impl Model {
                     Arc::new(Planned::new(serve.version, serve.digest, backends))
                 });
                 return Ok(Plan {
-                    epoch: snapshot.epoch,
-                    until: until.get(),
                     planned: planned.collect(),
                     serve: picked.serve.to_vec(),
                     current: picked.current,
