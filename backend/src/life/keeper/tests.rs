@@ -144,19 +144,45 @@ async fn a_store_that_is_mended_is_found_so_without_a_restart() {
     assert_eq!(keeper.tells(), (vec![(1, VersionState::Ready), (2, VersionState::Ready)], vec![2]));
 }
 
-/// A store in a folder that flips a byte in the first reply for each object.
-#[derive(Debug)]
-struct Lying {
-    dir: PathBuf,
-    told: Mutex<HashSet<String>>,
+/// What a bad store does when an object is asked for first.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// It flips a byte.
+    Lies,
+    /// It says that the reader has no right to.
+    Forbids,
+    /// It says nothing.
+    Hangs,
 }
 
-impl Lying {
-    fn read(&self, key: &str) -> Result<Bytes, StoreError> {
+/// A store in a folder that is bad when an object is asked for first.
+#[derive(Clone, Debug)]
+struct Bad {
+    dir: PathBuf,
+    fault: Fault,
+    asked: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Bad {
+    fn new(dir: &Path, fault: Fault) -> Self {
+        Self { dir: dir.join("store"), fault, asked: Arc::default() }
+    }
+
+    /// All that is there now, but for what has `part` in its key, was asked for before.
+    fn spare_all_but(&self, part: &str) {
+        let keys = walk(&self.dir).into_iter().filter(|key| !key.contains(part));
+        self.asked.lock().unwrap().extend(keys);
+    }
+
+    async fn read(&self, key: &str) -> Result<Bytes, StoreError> {
         let missing = |_| StoreError::NotFound { at: key.to_owned() };
         let mut bytes = std::fs::read(self.dir.join(key)).map_err(missing)?;
-        if self.told.lock().unwrap().insert(key.to_owned()) {
-            bytes[7] ^= 1;
+        if self.asked.lock().unwrap().insert(key.to_owned()) {
+            match self.fault {
+                Fault::Lies => bytes[7] ^= 1,
+                Fault::Forbids => return Err(StoreError::Forbidden { at: key.to_owned(), why: "planned".to_owned() }),
+                Fault::Hangs => std::future::pending().await,
+            }
         }
         Ok(bytes.into())
     }
@@ -167,19 +193,19 @@ impl Lying {
 }
 
 #[async_trait]
-impl Bucket for Lying {
+impl Bucket for Bad {
     async fn get(&self, key: &str, _: u64, _: Option<&ETag>) -> Result<Option<Object>, StoreError> {
-        let bytes = self.read(key)?;
+        let bytes = self.read(key).await?;
         Ok(Some(Object { etag: ETag(Digest::of(&bytes).to_string()), bytes }))
     }
 
     async fn get_part(&self, key: &str, _: u64, _: u64) -> Result<Part, StoreError> {
-        let bytes = self.read(key)?;
+        let bytes = self.read(key).await?;
         Ok(Part { total: bytes.len() as u64, bytes })
     }
 
     async fn size(&self, key: &str) -> Result<Option<u64>, StoreError> {
-        Ok(Some(self.read(key)?.len() as u64))
+        Ok(Some(self.read(key).await?.len() as u64))
     }
 
     async fn put(&self, key: &str, _: Bytes, _: When<'_>) -> Result<ETag, StoreError> {
@@ -211,15 +237,44 @@ async fn one_reply_that_lies_fails_no_version() {
         let dir = tempfile::tempdir().unwrap();
         let honest = store(dir.path()).await;
         release(&honest, dir.path(), 0.5).await;
-        let root = dir.path().join("store");
-        let lying = Lying { dir: root.clone(), told: Mutex::default() };
-        // All else was read before.
-        let keys = walk(&root).into_iter().filter(|key| !key.contains(part));
-        lying.told.lock().unwrap().extend(keys);
+        let lying = Bad::new(dir.path(), Fault::Lies);
+        lying.spare_all_but(part);
         let mut keeper = keeper(Store::over(honest.url().clone(), lying), dir.path());
         keeper.sees(&honest).await;
         keeper.rests().await;
         assert_eq!(keeper.tells(), (vec![(1, VersionState::Ready)], vec![1]), "{part}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_forbids_or_hangs_takes_nothing_from_what_is_served() {
+    for fault in [Fault::Forbids, Fault::Hangs] {
+        let dir = tempfile::tempdir().unwrap();
+        let honest = store(dir.path()).await;
+        release(&honest, dir.path(), 0.5).await;
+        let bad = Bad::new(dir.path(), fault);
+        bad.spare_all_but("none");
+        let mut keeper = keeper(Store::over(honest.url().clone(), bad.clone()), dir.path());
+        keeper.sees(&honest).await;
+        keeper.rests().await;
+        release(&honest, dir.path(), 0.6).await;
+        keeper.sees(&honest).await;
+        let state = match fault {
+            Fault::Hangs => VersionState::Fetching,
+            _ => {
+                keeper.rests().await;
+                VersionState::Failed
+            }
+        };
+        assert_eq!(keeper.tells(), (vec![(1, VersionState::Ready), (2, state)], vec![1]), "{fault:?}");
+        let known = keeper.out.snapshot.load().get(&"m".parse().unwrap()).unwrap().states.clone();
+        assert_eq!(known[1].retried, state == VersionState::Failed, "{known:?}");
+        // The one after it, which is given, takes its place in the one load at once.
+        release(&honest, dir.path(), 0.7).await;
+        bad.spare_all_but("none");
+        keeper.sees(&honest).await;
+        keeper.rests().await;
+        assert_eq!(keeper.tells().1, [3], "{fault:?}");
     }
 }
 
