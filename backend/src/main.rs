@@ -5,9 +5,6 @@ use std::process::ExitCode;
 use clap::Parser;
 use headgate_backend::Cli;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[derive(Parser)]
 #[command(name = "headgate-backend", version, about = "Serves models from a bucket")]
 struct Program {

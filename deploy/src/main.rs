@@ -17,9 +17,6 @@ mod output;
 mod place;
 mod up;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Set for children: they end when their parent does, however it ends.
 const PARENT_VARIABLE: &str = "HEADGATE_PARENT";
 
