@@ -22,7 +22,7 @@ fn chosen<'s>(schema: &'s Schema, asked: &'s Asked) -> impl Iterator<Item = &'s 
 /// What the engine has to give.
 pub fn want(schema: &Schema, asked: &Asked) -> Want {
     let has = |role| chosen(schema, asked).any(|o| o.role == role);
-    Want { margins: has(Role::Margin), outputs: has(Role::Value) }
+    Want { margins: has(Role::Margin), outputs: has(Role::Value), contributions: false }
 }
 
 /// Writes a reply of `rows` rows.
@@ -176,7 +176,7 @@ mod tests {
     }
 
     fn written(schema: &Schema, asked: &Asked, rows: usize, values: &[f64], margins: &[f64]) -> String {
-        let scores = Outputs { values: values.to_vec(), margins: margins.to_vec() };
+        let scores = Outputs { values: values.to_vec(), margins: margins.to_vec(), ..Outputs::default() };
         String::from_utf8(encode(schema, asked, rows, &scores)).unwrap()
     }
 
@@ -187,13 +187,13 @@ mod tests {
             output("probability", Role::Value, Dtype::Fp64, 1),
         ]);
         let asked = Asked { id: Some("\"7\"".into()), ..Asked::default() };
-        assert_eq!(want(&schema, &asked), Want { margins: false, outputs: true });
+        assert_eq!(want(&schema, &asked), Want { margins: false, outputs: true, contributions: false });
         assert_eq!(
             written(&schema, &asked, 2, &[0.1, 1.0], &[]),
             r#"{"model_name":"m/a","model_version":"1","id":"7","outputs":[{"name":"probability","shape":[2],"datatype":"FP64","data":[0.1,1.0]}]}"#
         );
         let asked = Asked { outputs: Some(vec![1, 0]), ..Asked::default() };
-        assert_eq!(want(&schema, &asked), Want { margins: true, outputs: true });
+        assert_eq!(want(&schema, &asked), Want { margins: true, outputs: true, contributions: false });
         assert!(
             written(&schema, &asked, 1, &[0.5], &[-2.0])
                 .ends_with(r#"{"name":"margin","shape":[1],"datatype":"FP64","data":[-2.0]}]}"#)

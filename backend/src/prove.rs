@@ -19,7 +19,7 @@ pub fn prove(servable: &Servable) -> Result<(), String> {
     let mut desk = Desk::default();
     let bounds = Bounds { rows_max: golden.rows, strict: true };
     desk.read(servable, Protocol::V1, &body(golden), bounds).map_err(|e| format!("golden rows are refused: {e}"))?;
-    let want = Want { margins: true, outputs: true };
+    let want = Want { margins: true, outputs: true, contributions: false };
     let outputs = desk.score(servable, want).map_err(|e| format!("golden rows can't be scored: {e}"))?;
     let Some(engine) = servable.engine() else {
         return Err("the version is being unloaded".to_owned());

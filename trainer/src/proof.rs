@@ -43,7 +43,7 @@ pub fn prove(name: &str, engine: &dyn Engine, signature: &Signature, golden: &Go
     }
     let batch = batch(signature, golden)?;
     let mut out = Outputs::default();
-    let want = Want { margins: true, outputs: true };
+    let want = Want { margins: true, outputs: true, contributions: false };
     engine.score(&batch, &mut Scratch::default(), &mut out, want).map_err(|_| ProofError::Shape {
         what: "features",
         model: engine.inputs(),

@@ -127,7 +127,7 @@ fn copy(bytes: &[u8]) -> Result<NamedTempFile, PublishError> {
 fn fill_outputs(engine: &dyn Engine, derived: &Derived, golden: &mut Golden) -> Result<(), PublishError> {
     let batch: Batch = proof::batch(&derived.signature, golden)?;
     let mut out = Outputs::default();
-    let want = Want { margins: false, outputs: true };
+    let want = Want { margins: false, outputs: true, contributions: false };
     let scored = engine.score(&batch, &mut Scratch::default(), &mut out, want);
     scored.map_err(|error| PublishError::Internal(error.to_string()))?;
     golden.outputs = out.values.into_iter().map(Real).collect();

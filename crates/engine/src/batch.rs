@@ -1,12 +1,58 @@
 //! Feature columns.
 
 /// Feature columns in one arena, column-major: the value of row `r` in column `c` is at `c * rows + r`. NaN is missing.
-/// A categorical column carries its categories' codes (0, 1, 2, ...).
+/// A categorical column carries its categories' codes (0, 1, 2, ...), a text column the places of its texts in
+/// [`Batch::texts`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     data: Vec<f64>,
     columns: usize,
     rows: usize,
+    texts: Texts,
+}
+
+/// Texts in one arena, in the order in which they came.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Texts {
+    bytes: String,
+    ends: Vec<usize>,
+}
+
+impl Texts {
+    /// Adds a text and answers its place.
+    pub fn push(&mut self, text: &str) -> usize {
+        self.bytes.push_str(text);
+        self.ends.push(self.bytes.len());
+        self.ends.len() - 1
+    }
+
+    /// The text at a place.
+    pub fn get(&self, place: usize) -> Option<&str> {
+        let end = *self.ends.get(place)?;
+        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+        self.bytes.get(start..end)
+    }
+
+    /// Forgets all texts, keeping the allocation.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Bytes of all texts together.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
 }
 
 impl Batch {
@@ -34,6 +80,23 @@ impl Batch {
         self.data.resize(columns * rows, f64::NAN);
         self.columns = columns;
         self.rows = rows;
+        self.texts.clear();
+    }
+
+    /// The texts that text columns name by place.
+    pub fn texts(&self) -> &Texts {
+        &self.texts
+    }
+
+    /// The same, to be filled after [`Batch::reset`].
+    pub fn texts_mut(&mut self) -> &mut Texts {
+        &mut self.texts
+    }
+
+    /// The text of a value in a text column; none where it is missing. Panics where row or column is out of range.
+    pub fn text(&self, row: usize, column: usize) -> Option<&str> {
+        let place = self.column(column)[row];
+        if place >= 0.0 { self.texts.get(place as usize) } else { None }
     }
 
     /// Number of rows.
@@ -72,6 +135,18 @@ mod tests {
         assert_eq!(batch.column(0), [1.0, 3.0]);
         assert_eq!(batch.column(1)[0], 2.0);
         assert!(batch.column(1)[1].is_nan());
+    }
+
+    #[test]
+    fn texts_are_found_by_place() {
+        let mut batch = Batch::new(2, 2);
+        let place = batch.texts_mut().push("");
+        batch.set(0, 1, place as f64);
+        let place = batch.texts_mut().push("São");
+        batch.set(1, 1, place as f64);
+        assert_eq!((batch.text(0, 1), batch.text(1, 1), batch.text(0, 0)), (Some(""), Some("São"), None));
+        batch.reset(2, 2);
+        assert!(batch.texts().is_empty() && batch.text(1, 1).is_none());
     }
 
     #[test]

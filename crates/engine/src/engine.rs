@@ -1,14 +1,16 @@
 //! What every engine offers.
 
-use crate::Batch;
+use crate::{Batch, Texts};
 
 /// Which results a call asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Want {
     /// Raw margins, before the objective's transform.
     pub margins: bool,
     /// Outputs, after it.
     pub outputs: bool,
+    /// What each feature added to each margin.
+    pub contributions: bool,
 }
 
 /// The results of a call. A part that was not asked for comes back empty.
@@ -18,6 +20,11 @@ pub struct Outputs {
     pub margins: Vec<f64>,
     /// rows x [`Engine::output_width`], row-major.
     pub values: Vec<f64>,
+    /// rows x [`Engine::margin_width`] x ([`Engine::inputs`] + 1), row-major: for each margin what each feature added to
+    /// it, the bias last; they sum up to the margin.
+    pub contributions: Vec<f64>,
+    /// What values of text outputs name by place.
+    pub texts: Texts,
 }
 
 /// Buffers that calls reuse; any engine can use any scratch.
@@ -75,6 +82,9 @@ pub enum ScoreError {
         /// [`Batch::columns`].
         came: usize,
     },
+    /// The model can't say what its features contribute.
+    #[error("contributions are not to be had: {0}")]
+    Contributions(&'static str),
 }
 
 /// A loaded model. A row scored alone and in a batch has the same bits.
@@ -85,6 +95,14 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     fn input_names(&self) -> &[String];
     /// For each column, what the model knows of it as a categorical one; `None`: numeric.
     fn categorical(&self) -> &[Option<Categorical>];
+    /// Whether a column is one of texts.
+    fn takes_text(&self, _column: usize) -> bool {
+        false
+    }
+    /// Why [`Want::contributions`] can't be answered; none where they can.
+    fn no_contributions(&self) -> Option<&'static str> {
+        Some("the model's engine does not explain")
+    }
     /// Margins in a row.
     fn margin_width(&self) -> usize;
     /// Outputs in a row.

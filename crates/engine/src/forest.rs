@@ -51,6 +51,8 @@ struct LinearLeaf {
 #[derive(Debug, Default)]
 struct Forest {
     nodes: Vec<Node>,
+    /// For each node the weight of the training rows that came by; NaN where the file does not say.
+    covers: Vec<f64>,
     /// Each tree's first node.
     roots: Vec<u32>,
     /// The margin that each tree adds to.
@@ -72,7 +74,7 @@ struct Forest {
 
 impl Forest {
     fn memory_bytes(&self) -> usize {
-        self.nodes.len() * size_of::<Node>()
+        self.nodes.len() * (size_of::<Node>() + size_of::<f64>())
             + self.roots.len() * (3 * size_of::<u32>() + size_of::<bool>())
             + self.sets.len() * size_of::<u32>()
             + self.slots.len() * size_of::<Slot>()

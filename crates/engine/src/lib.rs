@@ -17,6 +17,6 @@ pub mod math;
 mod transform;
 pub mod xgboost;
 
-pub use batch::Batch;
+pub use batch::{Batch, Texts};
 pub use engine::{Categorical, Engine, MarginKind, OutputKind, Outputs, ScoreError, Scratch, Want};
 pub use load::{Category, Format, Limits, LoadError, UnknownFormat, load, sniff};

@@ -178,7 +178,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const BOTH: Want = Want { margins: true, outputs: true };
+    const BOTH: Want = Want { margins: true, outputs: true, contributions: false };
 
     fn score(json: &str, rows: &[[f64; 2]]) -> Outputs {
         let model = load(json.as_bytes(), &Limits::default()).unwrap();

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 
 use super::{CATEGORY, FLAG_BITS, Forest, IN_SET_RIGHT, LinearLeaf, MISSING_LEFT, Node, Rule, SPLIT, Slot};
 
-/// A node as a file has it, in any order.
+/// A node as a file has it, in any order. `cover` is the weight of the training rows that came by, NaN where the file does
+/// not say.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum RawNode<'a> {
-    Leaf { value: f64, linear: Option<Linear<'a>> },
-    Split { column: usize, test: Test<'a>, missing_left: bool, left: usize, right: usize },
+    Leaf { value: f64, linear: Option<Linear<'a>>, cover: f64 },
+    Split { column: usize, test: Test<'a>, missing_left: bool, left: usize, right: usize, cover: f64 },
 }
 
 /// What a split asks of a value.
@@ -90,12 +91,14 @@ impl Builder {
             next += 1;
             depth = depth.max(level);
             match node(raw as usize)? {
-                RawNode::Leaf { value, linear } => {
+                RawNode::Leaf { value, linear, cover } => {
+                    self.forest.covers[at] = cover;
                     leaves += 1;
                     leaf_depths += u64::from(level);
                     self.leaf(at, raw as usize, value, linear)?;
                 }
-                RawNode::Split { column, test, missing_left, left, right } => {
+                RawNode::Split { column, test, missing_left, left, right, cover } => {
+                    self.forest.covers[at] = cover;
                     let child = self.index(self.forest.nodes.len(), raw as usize)?;
                     self.reach(left, level + 1, raw as usize)?;
                     self.reach(right, level + 1, raw as usize)?;
@@ -122,6 +125,7 @@ impl Builder {
         self.forest.by_depth = by_depth;
         self.forest.categorical = shapes.iter().map(|s| s.0).collect();
         self.forest.nodes.shrink_to_fit();
+        self.forest.covers.shrink_to_fit();
         self.forest.sets.shrink_to_fit();
         self.forest
     }
@@ -140,6 +144,7 @@ impl Builder {
 
     fn push_empty(&mut self) {
         self.forest.nodes.push(Node { value: 0.0, meta: 0, child: 0 });
+        self.forest.covers.push(f64::NAN);
         if !self.forest.linear_of.is_empty() {
             self.forest.linear_of.push(u32::MAX);
         }
@@ -212,12 +217,12 @@ mod tests {
     use super::*;
 
     fn leaf(value: f64) -> RawNode<'static> {
-        RawNode::Leaf { value, linear: None }
+        RawNode::Leaf { value, linear: None, cover: 1.0 }
     }
 
     fn split(column: usize, left: usize, right: usize) -> RawNode<'static> {
         let test = Test::AtMost { threshold: 0.0, rule: Rule::F64 };
-        RawNode::Split { column, test, missing_left: false, left, right }
+        RawNode::Split { column, test, missing_left: false, left, right, cover: 1.0 }
     }
 
     fn add(nodes: &[RawNode<'static>]) -> Result<usize, BadNode> {

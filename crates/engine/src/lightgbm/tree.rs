@@ -93,7 +93,7 @@ impl Arrays {
         if n >= splits {
             let leaf = n - splits;
             let linear = self.linear.as_ref().map(|l| l.leaf(leaf));
-            return Ok(RawNode::Leaf { value: self.leaf_value[leaf], linear });
+            return Ok(RawNode::Leaf { value: self.leaf_value[leaf], linear, cover: f64::NAN });
         }
         let child = |c: i32| if c >= 0 { c as usize } else { (!c as usize).saturating_add(splits) };
         // A child that is a split must be one: `child` puts the leaves right after them.
@@ -104,7 +104,7 @@ impl Arrays {
         }
         let (test, missing_left) = self.test(n).map_err(|what| BadNode { node: n, what })?;
         let (left, right) = (child(self.left[n]), child(self.right[n]));
-        Ok(RawNode::Split { column: self.feature[n] as usize, test, missing_left, left, right })
+        Ok(RawNode::Split { column: self.feature[n] as usize, test, missing_left, left, right, cover: f64::NAN })
     }
 
     fn test(&self, n: usize) -> Result<(Test<'_>, bool), String> {

@@ -95,7 +95,7 @@ impl<'a> Arrays<'a> {
         let condition = self.conditions[n];
         if self.left[n] == -1 {
             let value = self.weight.map_or(condition, |w| condition * w);
-            return Ok(RawNode::Leaf { value: value.into(), linear: None });
+            return Ok(RawNode::Leaf { value: value.into(), linear: None, cover: f64::NAN });
         }
         let child =
             |what: &str, i: i64| usize::try_from(i).map_err(|_| BadNode { node: n, what: format!("{what} {i}") });
@@ -114,6 +114,7 @@ impl<'a> Arrays<'a> {
             missing_left: self.default_left[n] != 0,
             left: child("left child", self.left[n])?,
             right: child("right child", self.right[n])?,
+            cover: f64::NAN,
         })
     }
 }

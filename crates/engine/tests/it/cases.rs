@@ -50,7 +50,9 @@ impl Case {
     /// Scores the rows at once and one by one, and compares with the library's scores.
     pub(crate) fn check(&self) {
         let (mut scratch, mut out) = (Scratch::default(), Outputs::default());
-        self.engine.score(&self.batch, &mut scratch, &mut out, Want { margins: true, outputs: true }).unwrap();
+        self.engine
+            .score(&self.batch, &mut scratch, &mut out, Want { margins: true, outputs: true, contributions: false })
+            .unwrap();
         self.compare("margin", &out.margins, &self.margins, 0);
         self.compare("output", &out.values, &self.outputs, OUTPUT_ULPS);
         let (whole, columns) = (out, self.batch.columns());
@@ -65,7 +67,9 @@ impl Case {
                     row.column_mut(c).copy_from_slice(&self.batch.column(c)[first..first + n]);
                 }
                 let mut out = Outputs::default();
-                self.engine.score(&row, &mut scratch, &mut out, Want { margins: true, outputs: true }).unwrap();
+                self.engine
+                    .score(&row, &mut scratch, &mut out, Want { margins: true, outputs: true, contributions: false })
+                    .unwrap();
                 let same = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
                 let at = first * self.engine.margin_width();
                 assert!(same(&out.margins, &whole.margins[at..]), "{}: {rows} rows from {first}", self.name);

@@ -90,7 +90,14 @@ fn survives(format: Format, bytes: &[u8]) {
             batch.column_mut(c).iter_mut().enumerate().for_each(|(r, v)| *v = values[(c + r) % values.len()]);
         }
         let mut out = Outputs::default();
-        engine.score(&batch, &mut Scratch::default(), &mut out, Want { margins: true, outputs: true }).unwrap();
+        engine
+            .score(
+                &batch,
+                &mut Scratch::default(),
+                &mut out,
+                Want { margins: true, outputs: true, contributions: false },
+            )
+            .unwrap();
         assert_eq!(out.margins.len(), rows * engine.margin_width());
         assert_eq!(out.values.len(), rows * engine.output_width());
     }
