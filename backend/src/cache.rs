@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use headgate_contract::Digest;
+use sha2::{Digest as _, Sha256};
 
 /// Temporary files older than this were left by a process that is gone.
 const STALE: Duration = Duration::from_secs(3600);
@@ -107,6 +108,25 @@ impl Cache {
         }
         touch(&path);
         Ok(Some(bytes))
+    }
+
+    /// Where what is kept under a digest lies, once it is seen to be what it was: for files that are not to be read into
+    /// memory. None where nothing is, or where it has changed (it is then removed).
+    pub fn check(&self, kind: Kind, digest: &Digest) -> Result<Option<PathBuf>, CacheError> {
+        let path = self.path(kind, digest);
+        match digest_of(&path) {
+            Ok(came) if came == *digest => {
+                touch(&path);
+                Ok(Some(path))
+            }
+            Ok(_) => {
+                tracing::warn!(path = %path.display(), "a cached file has changed on disk: fetched again");
+                let _ = fs::remove_file(&path);
+                Ok(None)
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(failed(&path, "read", e)),
+        }
     }
 
     /// Whether something is kept under a digest, unchecked.
@@ -262,6 +282,13 @@ fn files(folder: &Path) -> impl Iterator<Item = (PathBuf, u64, SystemTime)> + us
     })
 }
 
+/// The digest of a file of any size, which is never in memory whole.
+pub(crate) fn digest_of(path: &Path) -> io::Result<Digest> {
+    let mut hasher = Sha256::new();
+    io::copy(&mut File::open(path)?, &mut hasher)?;
+    Ok(Digest::from_bytes(hasher.finalize().into()))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -321,5 +348,15 @@ mod tests {
         fs::write(&file, "").unwrap();
         let error = Cache::new(file, 10).write(Kind::Blob, &Digest::of(""), b"").unwrap_err().to_string();
         assert!(error.contains("file/tmp") && error.contains("make the folder"), "{error}");
+    }
+
+    #[test]
+    fn a_file_longer_than_any_buffer_has_the_digest_of_its_bytes() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for len in [0, 1, (1 << 20) + 7] {
+            let bytes: Vec<u8> = (0..len).map(|at: usize| (at % 251) as u8).collect();
+            std::fs::write(file.path(), &bytes).unwrap();
+            assert_eq!(digest_of(file.path()).unwrap(), Digest::of(&bytes));
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! error. JSON numbers are read as 64-bit floats whatever type the tensor declares. Rows are counted from 0.
 
 use headgate_contract::route::Protocol;
-use headgate_engine::Batch;
+use headgate_engine::{Batch, Texts};
 
 use crate::refusal::{Refusal, shorten};
 use crate::schema::{Mismatch, Schema};
@@ -20,7 +20,7 @@ mod v1;
 mod v2;
 
 pub use ignored::Ignored;
-use json::{JsonError, Reader};
+use json::{JsonError, Reader, Scalar};
 
 /// The most values that one call may make, in rows x features: 128 MiB.
 pub const CELLS_MAX: usize = 16 << 20;
@@ -71,6 +71,8 @@ struct Body<'a> {
     bounds: Bounds,
     reader: Reader<'a>,
     ignored: Ignored,
+    /// What text features name by place.
+    texts: Texts,
 }
 
 /// Reads a body into `batch`.
@@ -83,11 +85,18 @@ pub fn decode(
     batch: &mut Batch,
 ) -> Result<Asked, Refusal> {
     staging.values.clear();
-    let body = Body { schema, bounds, reader: Reader::new(bytes), ignored: Ignored::default() };
-    match protocol {
-        Protocol::V2 => v2::decode(body, &mut staging.values, batch),
-        Protocol::V1 => v1::decode(body, &mut staging.values, batch),
+    let mut texts = std::mem::take(batch.texts_mut());
+    texts.clear();
+    for default in &schema.default_texts {
+        texts.push(default);
     }
+    let mut body = Body { schema, bounds, reader: Reader::new(bytes), ignored: Ignored::default(), texts };
+    let asked = match protocol {
+        Protocol::V2 => v2::decode(&mut body, &mut staging.values, batch),
+        Protocol::V1 => v1::decode(&mut body, &mut staging.values, batch),
+    };
+    *batch.texts_mut() = body.texts;
+    asked
 }
 
 // === impl Staging ===
@@ -125,6 +134,7 @@ impl Body<'_> {
             return Ok(value);
         }
         match self.reader.scalar()? {
+            Some(Scalar::Text(text)) if known.is_text() => Ok(self.texts.push(&text) as f64),
             Some(scalar) => known.value(&scalar).map_err(|m| self.mismatch(row, feature, &m)),
             None => {
                 let came = if self.reader.peek() == Some(b'[') { "an array" } else { "an object" };

@@ -14,10 +14,12 @@ use tokio::time::Instant;
 use crate::compute::{Compute, with_desk};
 use crate::config::Limits;
 use crate::decode::Bounds;
+use crate::encode;
 use crate::fleet::Board;
 use crate::metrics::{Metrics, Outcome};
 use crate::predict::{Answer, Desk};
 use crate::refusal::Refusal;
+use crate::runtime::Predictor;
 use crate::servable::Servable;
 use crate::snapshot::Snapshot;
 
@@ -132,6 +134,9 @@ impl Shared {
         if Instant::now() >= call.deadline {
             return Err(Refusal::new(Kind::DeadlineExceeded, "the deadline passed before it was scored"));
         }
+        if let Some(predictor) = servable.predictor() {
+            return self.predicted(servable, Arc::clone(predictor), call, bounds).await;
+        }
         if call.body.len() <= INLINE_BYTES {
             match with_desk(|desk| inline(desk, servable, call, bounds))? {
                 Ok(answer) => return Ok(answer),
@@ -142,6 +147,34 @@ impl Shared {
         let row_bytes = 8 * servable.schema.features.len().max(1);
         let rows = (call.body.len() / row_bytes).min(bounds.rows_max);
         self.elsewhere(servable, call, bounds, cost(servable, rows)).await
+    }
+
+    /// Rows that are scored neither here nor on a compute thread; what is large is still read and written on one.
+    async fn predicted(
+        &self,
+        servable: &Arc<Servable>,
+        predictor: Arc<dyn Predictor>,
+        call: &Call<'_>,
+        bounds: Bounds,
+    ) -> Result<Answer, Refusal> {
+        let (protocol, deadline) = (call.protocol, call.deadline);
+        let small = call.body.len() <= INLINE_BYTES;
+        let reading = Duration::from_nanos((call.body.len() as f64 * NS_PER_BYTE) as u64);
+        let (asked, batch) = if small {
+            with_desk(|desk| desk.read(servable, protocol, &call.body, bounds).map(|asked| (asked, desk.take())))?
+        } else {
+            let (servable, body) = (Arc::clone(servable), call.body.clone());
+            let read =
+                move |desk: &mut Desk| desk.read(&servable, protocol, &body, bounds).map(|asked| (asked, desk.take()));
+            self.compute.run(reading, deadline, read).await?
+        };
+        let rows = batch.rows();
+        let scored = predictor.score(batch, encode::want(&servable.schema, &asked), deadline).await?;
+        if small {
+            return Ok(Answer::new(servable, asked, rows, &scored));
+        }
+        let servable = Arc::clone(servable);
+        self.compute.run(reading, deadline, move |_| Ok(Answer::new(&servable, asked, rows, &scored))).await
     }
 
     async fn elsewhere(

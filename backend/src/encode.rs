@@ -55,9 +55,9 @@ fn tensors(body: &mut Vec<u8>, schema: &Schema, asked: &Asked, rows: usize, scor
         let datatype = output.dtype.as_str();
         body.extend_from_slice(format!(",\"shape\":[{shape}],\"datatype\":\"{datatype}\",\"data\":[").as_bytes());
         for row in 0..rows {
-            for (column, value) in values(schema, output, row, scores).iter().enumerate() {
+            for (column, number) in values(schema, output, row, scores).iter().enumerate() {
                 comma(body, row + column);
-                number(body, output.dtype, *value);
+                value(body, output, scores, *number);
             }
         }
         body.extend_from_slice(b"]}");
@@ -113,13 +113,13 @@ fn columns_of(body: &mut Vec<u8>, schema: &Schema, asked: &Asked, rows: usize, s
 /// A row of an output: a number, or an array where it is wider.
 fn cell(body: &mut Vec<u8>, schema: &Schema, output: &Output, row: usize, scores: &Outputs) {
     let values = values(schema, output, row, scores);
-    if let [value] = values {
-        return number(body, output.dtype, *value);
+    if let [number] = values {
+        return value(body, output, scores, *number);
     }
     body.push(b'[');
-    for (column, value) in values.iter().enumerate() {
+    for (column, number) in values.iter().enumerate() {
         comma(body, column);
-        number(body, output.dtype, *value);
+        value(body, output, scores, *number);
     }
     body.push(b']');
 }
@@ -140,6 +140,18 @@ fn comma(body: &mut Vec<u8>, at: usize) {
 fn text(body: &mut Vec<u8>, text: &str) {
     // Writing a text to memory can't fail.
     let _ = serde_json::to_writer(body, text);
+}
+
+/// A number, or the text that it is the place of: among the output's classes, else among the call's texts.
+fn value(body: &mut Vec<u8>, output: &Output, scores: &Outputs, number: f64) {
+    if output.dtype != Dtype::Bytes {
+        return self::number(body, output.dtype, number);
+    }
+    let place = if number >= 0.0 { number as usize } else { usize::MAX };
+    match output.classes.get(place).map(String::as_str).or_else(|| scores.texts.get(place)) {
+        Some(found) => text(body, found),
+        None => body.extend_from_slice(b"null"),
+    }
 }
 
 fn number(body: &mut Vec<u8>, dtype: Dtype, value: f64) {

@@ -7,6 +7,7 @@
 //! - [`predict`]: decode, score, encode; [`decode`], [`encode`], [`schema`], [`refusal`]: its parts
 //! - [`snapshot`]: what is served at one moment, of [`servable`] versions
 //! - [`life`]: how versions come and go; the keeper alone changes the snapshot
+//! - [`runtime`]: what scores a version's rows, built by [`engines`]
 //! - [`cache`], [`prove`]: what stands between a bucket and a servable version
 //! - [`fleet`]: what gateways are told; [`metrics`]: what operators are
 
@@ -17,6 +18,7 @@ pub mod decode;
 pub mod dispatch;
 pub mod doors;
 pub mod encode;
+pub mod engines;
 pub mod fleet;
 pub mod life;
 pub mod metrics;
@@ -24,6 +26,7 @@ pub mod predict;
 pub mod program;
 pub mod prove;
 pub mod refusal;
+pub mod runtime;
 pub mod schema;
 pub mod servable;
 pub mod serve;

@@ -61,12 +61,16 @@ impl Desk {
         Ok(&self.outputs)
     }
 
+    /// Takes the rows off the desk, for what scores them elsewhere.
+    pub fn take(&mut self) -> Batch {
+        std::mem::take(&mut self.batch)
+    }
+
     /// Scores the rows on the desk and writes the reply.
     pub fn answer(&mut self, servable: &Servable, asked: Asked) -> Result<Answer, Refusal> {
         let rows = self.rows();
         let outputs = self.score(servable, encode::want(&servable.schema, &asked))?;
-        let body = encode::encode(&servable.schema, &asked, rows, outputs);
-        Ok(Answer { body, rows, ignored: asked.ignored })
+        Ok(Answer::new(servable, asked, rows, outputs))
     }
 
     /// Gives back what a large call took, whatever became of it.
@@ -75,5 +79,12 @@ impl Desk {
         if self.batch.rows() * self.batch.columns() > KEPT_VALUES {
             *self = Self::default();
         }
+    }
+}
+
+impl Answer {
+    /// Writes the reply for rows that were scored.
+    pub fn new(servable: &Servable, asked: Asked, rows: usize, outputs: &Outputs) -> Self {
+        Self { body: encode::encode(&servable.schema, &asked, rows, outputs), rows, ignored: asked.ignored }
     }
 }

@@ -2,34 +2,68 @@
 //!
 //! The rows go through the decoder and the engine as a request does; what agrees is said by [`Golden::compare`].
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use headgate_contract::manifest::golden::{Cell, Golden, Precision, Results};
 use headgate_contract::route::Protocol;
-use headgate_engine::{MarginKind, Want};
+use headgate_engine::{MarginKind, Outputs, Want};
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use crate::decode::Bounds;
+use crate::life::stage::{Failure, off_thread};
 use crate::predict::Desk;
 use crate::servable::Servable;
 
-/// Proves a version. The error says which row differs, what was expected and what came: the version's own fault.
-pub fn prove(servable: &Servable) -> Result<(), String> {
-    let Some(golden) = &servable.manifest.golden else {
-        return Ok(());
-    };
-    let mut desk = Desk::default();
+/// How long what scores elsewhere may take for the golden rows: it may have to warm up.
+const TIME_MAX: Duration = Duration::from_secs(60);
+/// All that there is to compare.
+const WANT: Want = Want { margins: true, outputs: true, contributions: false };
+
+/// Proves a version, off the request threads, and gives it back. The failure says which row differs, what was expected
+/// and what came: the version's own fault.
+pub async fn prove(servable: Servable) -> Result<Servable, Failure> {
+    if servable.manifest.golden.is_none() {
+        return Ok(servable);
+    }
+    let (servable, mut desk) = off_thread(move || {
+        let mut desk = Desk::default();
+        read(&servable, &mut desk)?;
+        if servable.predictor().is_none() {
+            let scored = desk.score(&servable, WANT).map_err(unscored)?;
+            compare(&servable, scored)?;
+        }
+        Ok::<_, Failure>((servable, desk))
+    })
+    .await??;
+    if let Some(predictor) = servable.predictor() {
+        let predictor = Arc::clone(predictor);
+        let scored = predictor.score(desk.take(), WANT, Instant::now() + TIME_MAX).await.map_err(unscored)?;
+        compare(&servable, &scored)?;
+    }
+    Ok(servable)
+}
+
+fn read(servable: &Servable, desk: &mut Desk) -> Result<(), Failure> {
+    let Some(golden) = &servable.manifest.golden else { return Ok(()) };
     let bounds = Bounds { rows_max: golden.rows, strict: true };
-    desk.read(servable, Protocol::V1, &body(golden), bounds).map_err(|e| format!("golden rows are refused: {e}"))?;
-    let want = Want { margins: true, outputs: true, contributions: false };
-    let outputs = desk.score(servable, want).map_err(|e| format!("golden rows can't be scored: {e}"))?;
-    let Some(engine) = servable.engine() else {
-        return Err("the version is being unloaded".to_owned());
+    let asked = desk.read(servable, Protocol::V1, &body(golden), bounds);
+    asked.map(drop).map_err(|e| Failure::own(format!("golden rows are refused: {e}")))
+}
+
+fn unscored(why: impl std::fmt::Display) -> Failure {
+    Failure::own(format!("golden rows can't be scored: {why}"))
+}
+
+fn compare(servable: &Servable, scored: &Outputs) -> Result<(), Failure> {
+    let Some(golden) = &servable.manifest.golden else { return Ok(()) };
+    let precision = match servable.engine().map(|e| e.margin_kind()) {
+        Some(MarginKind::F64) | None => Precision::F64,
+        Some(MarginKind::F32) => Precision::F32,
     };
-    let precision = match engine.margin_kind() {
-        MarginKind::F64 => Precision::F64,
-        MarginKind::F32 => Precision::F32,
-    };
-    let results = Results { precision, margins: &outputs.margins, outputs: &outputs.values };
-    golden.compare(&servable.manifest.engine.name, results).map_err(|e| e.to_string())
+    let results = Results { precision, margins: &scored.margins, outputs: &scored.values };
+    golden.compare(&servable.manifest.engine.name, results).map_err(Failure::own)
 }
 
 /// The golden rows as a caller would send them.

@@ -22,6 +22,8 @@ pub struct Schema {
     pub features: Vec<Feature>,
     /// The outputs, in the order of the signature.
     pub outputs: Vec<Output>,
+    /// Defaults of text features; a feature's [`Feature::absent`] is its place among them.
+    pub default_texts: Vec<Box<str>>,
     by_name: HashMap<Box<str>, usize>,
 }
 
@@ -79,7 +81,9 @@ pub struct Mismatch {
 impl Schema {
     /// Compiles a signature. The error, a default that its own feature does not take, is the publisher's fault.
     pub fn new(model: ModelName, version: Version, digest: Digest, signature: &Signature) -> Result<Self, String> {
-        let features = signature.inputs.iter().map(Feature::new).collect::<Result<Vec<_>, _>>()?;
+        let mut default_texts = Vec::new();
+        let features =
+            signature.inputs.iter().map(|i| Feature::new(i, &mut default_texts)).collect::<Result<Vec<_>, _>>()?;
         let by_name = features.iter().enumerate().map(|(at, f)| (f.name.clone(), at)).collect();
         let mut offsets = [0, 0];
         let outputs = signature.outputs.iter().map(|output| {
@@ -94,7 +98,7 @@ impl Schema {
                 classes: output.classes.clone(),
             }
         });
-        Ok(Self { model, version, digest, outputs: outputs.collect(), features, by_name })
+        Ok(Self { model, version, digest, outputs: outputs.collect(), features, default_texts, by_name })
     }
 
     /// The feature of that name.
@@ -109,7 +113,7 @@ impl Schema {
 }
 
 impl Feature {
-    fn new(input: &Input) -> Result<Self, String> {
+    fn new(input: &Input, default_texts: &mut Vec<Box<str>>) -> Result<Self, String> {
         let mut feature = Self {
             name: input.name.as_str().into(),
             dtype: input.dtype,
@@ -117,7 +121,10 @@ impl Feature {
             absent: f64::NAN,
             categories: input.categories.as_ref().map(|list| Categories::new(list, input.forbid_unseen)),
         };
-        if let Some(default) = &input.default {
+        if let (true, Some(Cell::Text(default))) = (feature.is_text(), &input.default) {
+            feature.absent = default_texts.len() as f64;
+            default_texts.push(default.as_str().into());
+        } else if let Some(default) = &input.default {
             feature.absent = feature.value(&scalar(default)).map_err(|m| {
                 format!("default of feature '{}': {} came, {} expected", input.name, m.came, m.expected)
             })?;
@@ -127,7 +134,12 @@ impl Feature {
 
     /// Whether callers may send numbers only.
     pub fn is_numeric(&self) -> bool {
-        self.categories.is_none()
+        self.categories.is_none() && self.dtype != Dtype::Bytes
+    }
+
+    /// Whether it takes any text.
+    pub fn is_text(&self) -> bool {
+        self.categories.is_none() && self.dtype == Dtype::Bytes
     }
 
     /// How many categories it has, where it is categorical.
@@ -140,9 +152,14 @@ impl Feature {
         if self.is_numeric() { Accepts::Number } else { self.dtype.accepts() }
     }
 
-    /// The engine's number for a value: numbers and booleans as they are, categories as their codes, NaN for missing.
+    /// The engine's number for a value: numbers and booleans as they are, categories as their codes, NaN for missing. A
+    /// free text has none: its place among the batch's texts stands for it.
     pub fn value(&self, scalar: &Scalar<'_>) -> Result<f64, Mismatch> {
         match &self.categories {
+            None if self.is_text() => match scalar {
+                Scalar::Null => Ok(f64::NAN),
+                _ => Err(Mismatch { came: describe(scalar), expected: "a text" }),
+            },
             None => numeric(scalar),
             Some(categories) => categories.code(scalar),
         }
@@ -226,7 +243,7 @@ mod tests {
     use super::*;
 
     fn feature(input: Input) -> Feature {
-        Feature::new(&input).unwrap()
+        Feature::new(&input, &mut Vec::new()).unwrap()
     }
 
     #[test]
@@ -263,6 +280,6 @@ mod tests {
         let with = |default| Input { default: Some(default), required: true, ..Input::numeric("x") };
         let feature = feature(with(Cell::Number(2.0)));
         assert_eq!((feature.absent, feature.required), (2.0, false));
-        assert!(Feature::new(&with(Cell::Text("x".into()))).unwrap_err().contains("'x'"));
+        assert!(Feature::new(&with(Cell::Text("x".into())), &mut Vec::new()).unwrap_err().contains("'x'"));
     }
 }

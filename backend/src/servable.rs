@@ -8,6 +8,7 @@ use headgate_engine::{Categorical, Engine};
 use http::HeaderValue;
 
 use crate::metrics::Series;
+use crate::runtime::{Predictor, Runtime};
 use crate::schema::Schema;
 
 /// A loaded version. Its engine is freed on a thread of its own, wherever the last hold on it goes.
@@ -23,7 +24,7 @@ pub struct Servable {
     pub version_header: HeaderValue,
     /// The digest, as a reply's header.
     pub digest_header: HeaderValue,
-    engine: Option<Box<dyn Engine>>,
+    runtime: Option<Runtime>,
     /// What is held as long as the version is: memory of the budget, files of the cache.
     _holds: Box<dyn std::any::Any + Send + Sync>,
 }
@@ -34,14 +35,22 @@ impl Servable {
         schema: Schema,
         manifest: Manifest,
         series: Arc<Series>,
-        engine: Box<dyn Engine>,
+        runtime: impl Into<Runtime>,
         holds: impl std::any::Any + Send + Sync,
     ) -> Self {
         let version_header = HeaderValue::from(schema.version.get());
         // Hex digits are always a header's value.
         let digest_header =
             HeaderValue::from_str(&schema.digest.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""));
-        Self { version_header, digest_header, schema, manifest, series, engine: Some(engine), _holds: Box::new(holds) }
+        Self {
+            version_header,
+            digest_header,
+            schema,
+            manifest,
+            series,
+            runtime: Some(runtime.into()),
+            _holds: Box::new(holds),
+        }
     }
 
     /// Drops what was only needed to prove the version: a manifest's golden rows and statistics are often larger than
@@ -53,33 +62,51 @@ impl Servable {
         self.manifest.extra.clear();
     }
 
-    /// What scores. None only while it is being dropped.
+    /// What scores in the calling thread; none where that is done elsewhere, or while it is being dropped.
     pub fn engine(&self) -> Option<&dyn Engine> {
-        self.engine.as_deref()
+        match &self.runtime {
+            Some(Runtime::Engine(engine)) => Some(engine.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// What scores elsewhere.
+    pub fn predictor(&self) -> Option<&Arc<dyn Predictor>> {
+        match &self.runtime {
+            Some(Runtime::Predictor(predictor)) => Some(predictor),
+            _ => None,
+        }
     }
 
     /// Memory held, in bytes.
     pub fn memory_bytes(&self) -> u64 {
-        self.engine().map_or(0, |e| e.memory_bytes() as u64)
+        self.runtime.as_ref().map_or(0, |r| r.memory_bytes() as u64)
     }
 
     /// An estimate of what a row costs to score, in nanoseconds.
     pub fn cost_ns_per_row(&self) -> f64 {
-        self.engine().map_or(0.0, Engine::cost_ns_per_row)
+        self.runtime.as_ref().map_or(0.0, Runtime::cost_ns_per_row)
     }
 }
 
 impl Drop for Servable {
     fn drop(&mut self) {
-        let Some(engine) = self.engine.take() else { return };
+        let Some(runtime) = self.runtime.take() else { return };
         // Freeing a large model takes milliseconds, which no request's thread has. Where no thread can be started it is
         // freed here, as the closure is dropped.
-        let _ = std::thread::Builder::new().name("headgate-free".to_owned()).spawn(move || drop(engine));
+        let _ = std::thread::Builder::new().name("headgate-free".to_owned()).spawn(move || drop(runtime));
     }
 }
 
 /// Why a model does not fit the signature that it came with, in words; none where it does.
-pub fn misfit(engine: &dyn Engine, schema: &Schema) -> Option<String> {
+pub fn misfit(runtime: &Runtime, schema: &Schema) -> Option<String> {
+    match runtime {
+        Runtime::Engine(engine) => engine_misfit(engine.as_ref(), schema),
+        Runtime::Predictor(predictor) => predictor.misfit(schema),
+    }
+}
+
+fn engine_misfit(engine: &dyn Engine, schema: &Schema) -> Option<String> {
     let features = &schema.features;
     let names = engine.input_names();
     if engine.inputs() != features.len() {
@@ -89,6 +116,12 @@ pub fn misfit(engine: &dyn Engine, schema: &Schema) -> Option<String> {
     for (at, (name, feature)) in names.iter().zip(features).enumerate() {
         if !same_name(name, &feature.name, at) {
             return Some(format!("feature {at} is '{name}' in the model and '{}' in the signature", feature.name));
+        }
+    }
+    for (at, feature) in features.iter().enumerate() {
+        let expected = if engine.takes_text(at) { "texts" } else { "numbers" };
+        if feature.is_text() != engine.takes_text(at) {
+            return Some(format!("feature '{}' is to be {expected}, the signature says otherwise", feature.name));
         }
     }
     for (known, feature) in engine.categorical().iter().zip(features) {

@@ -8,7 +8,7 @@ use super::rows::Rows;
 use super::{Asked, Body, Shape};
 use crate::refusal::Refusal;
 
-pub(super) fn decode(mut body: Body<'_>, values: &mut Vec<f64>, batch: &mut Batch) -> Result<Asked, Refusal> {
+pub(super) fn decode(body: &mut Body<'_>, values: &mut Vec<f64>, batch: &mut Batch) -> Result<Asked, Refusal> {
     body.reader.open_object()?;
     let mut shape = None;
     let mut first = true;
@@ -25,12 +25,12 @@ pub(super) fn decode(mut body: Body<'_>, values: &mut Vec<f64>, batch: &mut Batc
         shape = Some(match body.reader.peek() {
             Some(b'[') => {
                 let mut rows = Rows::new(values);
-                rows.read(&mut body)?;
-                rows.finish(&body, batch)?;
+                rows.read(body)?;
+                rows.finish(body, batch)?;
                 Shape::Predictions
             }
             Some(b'{') if !rows => {
-                columns(&mut body, values, batch)?;
+                columns(body, values, batch)?;
                 Shape::Columns
             }
             _ => return Err(body.refuse(format_args!("'{key}': an array of rows expected"))),
@@ -43,7 +43,7 @@ pub(super) fn decode(mut body: Body<'_>, values: &mut Vec<f64>, batch: &mut Batc
     if batch.rows() == 0 {
         return Err(body.refuse("no rows came, at least one expected"));
     }
-    Ok(Asked { id: None, outputs: None, ignored: body.ignored, shape })
+    Ok(Asked { id: None, outputs: None, ignored: std::mem::take(&mut body.ignored), shape })
 }
 
 /// An object of columns, each an array of values, of arrays of one value, or one value for a single row.

@@ -34,7 +34,7 @@ enum Tensor {
     Unknown,
 }
 
-pub(super) fn decode(mut body: Body<'_>, values: &mut Vec<f64>, batch: &mut Batch) -> Result<Asked, Refusal> {
+pub(super) fn decode(body: &mut Body<'_>, values: &mut Vec<f64>, batch: &mut Batch) -> Result<Asked, Refusal> {
     let mut asked = Asked::default();
     let mut gathered = None;
     body.reader.open_object()?;
@@ -43,8 +43,8 @@ pub(super) fn decode(mut body: Body<'_>, values: &mut Vec<f64>, batch: &mut Batc
         first = false;
         match key.as_ref() {
             "inputs" if gathered.is_some() => return Err(body.refuse("'inputs' is sent twice")),
-            "inputs" => gathered = Some(inputs(&mut body, values)?),
-            "outputs" => asked.outputs = outputs(&mut body)?,
+            "inputs" => gathered = Some(inputs(body, values)?),
+            "outputs" => asked.outputs = outputs(body)?,
             "id" => {
                 let id = body.reader.text()?;
                 asked.id = Some(serde_json::to_string(&id).unwrap_or_default());
@@ -58,12 +58,12 @@ pub(super) fn decode(mut body: Body<'_>, values: &mut Vec<f64>, batch: &mut Batc
     };
     match gathered.matrix {
         Some(rows) => transpose(values, body.schema.features.len(), rows, batch),
-        None => gathered.columns.finish(&body, values, batch)?,
+        None => gathered.columns.finish(body, values, batch)?,
     }
     if batch.rows() == 0 {
         return Err(body.refuse("no rows came, at least one expected"));
     }
-    asked.ignored = body.ignored;
+    asked.ignored = std::mem::take(&mut body.ignored);
     Ok(asked)
 }
 

@@ -10,6 +10,7 @@ use super::Stage;
 use super::plan::Wanted;
 use super::stage::{self, Failure, Memory};
 use crate::cache::Cache;
+use crate::engines;
 use crate::metrics::Metrics;
 use crate::prove;
 use crate::schema::Schema;
@@ -46,22 +47,18 @@ impl Workshop {
         reached(Stage::Verifying);
         let files = stage::verify_files(&self.store, &self.cache, &manifest).await?;
         reached(Stage::Loading);
-        let workshop = self.clone();
+        let left = self.memory_bytes_max.saturating_sub(self.memory_used.load(Ordering::Acquire));
+        let runtime = engines::build(&manifest, files, left).await?;
+        let bytes = runtime.memory_bytes();
+        let memory = Memory::take(&self.memory_used, bytes as u64, self.memory_bytes_max)
+            .ok_or_else(|| Failure::passing(format!("{bytes} bytes of memory are not left for it")))?;
+        let series = self.metrics.series.series(&manifest.model, manifest.version);
         let built = stage::off_thread(move || -> Result<Servable, Failure> {
-            let left = workshop.memory_bytes_max.saturating_sub(workshop.memory_used.load(Ordering::Acquire));
-            let engine = stage::load_engine(&manifest, files, left)?;
-            let memory = Memory::take(&workshop.memory_used, engine.memory_bytes() as u64, workshop.memory_bytes_max)
-                .ok_or_else(|| {
-                Failure::passing(format!("{} bytes of memory are not left for it", engine.memory_bytes()))
-            })?;
             let schema = Schema::new(manifest.model.clone(), manifest.version, digest, &manifest.signature)
                 .map_err(Failure::own)?;
-            match misfit(engine.as_ref(), &schema) {
+            match misfit(&runtime, &schema) {
                 Some(why) => Err(Failure::own(why)),
-                None => {
-                    let series = workshop.metrics.series.series(&manifest.model, manifest.version);
-                    Ok(Servable::new(schema, manifest, series, engine, (memory, pins)))
-                }
+                None => Ok(Servable::new(schema, manifest, series, runtime, (memory, pins))),
             }
         });
         let servable = built.await??;
@@ -69,13 +66,9 @@ impl Workshop {
         if servable.manifest.golden.is_none() {
             tracing::warn!(%model, %version, "it has no golden rows: served without a proof");
         }
-        stage::off_thread(move || {
-            prove::prove(&servable).map_err(Failure::own)?;
-            let mut servable = servable;
-            servable.forget_evidence();
-            Ok(Arc::new(servable))
-        })
-        .await?
+        let mut servable = prove::prove(servable).await?;
+        servable.forget_evidence();
+        Ok(Arc::new(servable))
     }
 
     /// Refuses what can't fit before it is fetched: a model in memory is about as large as its file, or larger.

@@ -1,18 +1,15 @@
 //! The stages of a load, each with whose fault its failure is.
 
-use std::fs::File;
 use std::future::Future;
-use std::path::Path;
 use std::sync::Arc;
 
 use headgate_contract::{Digest, Manifest, ModelName, Version, layout, manifest};
-use headgate_engine::{Engine, Format, Limits};
 use headgate_registry::{Store, StoreError};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 
 use super::Cause;
-use crate::cache::{Cache, CacheError, Kind};
+use crate::cache::{Cache, CacheError, Kind, digest_of};
+use crate::engines::{self, Content, Files};
 
 /// The largest `_SUCCESS`, in bytes.
 const SUCCESS_BYTES_MAX: u64 = 1024;
@@ -179,83 +176,31 @@ async fn fetch_file(
     checked.await?
 }
 
-/// The digest of a file of any size, which is never in memory whole.
-fn digest_of(path: &Path) -> std::io::Result<Digest> {
-    let mut hasher = Sha256::new();
-    std::io::copy(&mut File::open(path)?, &mut hasher)?;
-    Ok(Digest::from_bytes(hasher.finalize().into()))
-}
-
-/// Reads the files from the cache, each checked against its digest; one that changed on disk is fetched again.
-pub async fn verify_files(store: &Store, cache: &Cache, manifest: &Manifest) -> Result<Vec<Vec<u8>>, Failure> {
-    let mut contents = Vec::with_capacity(manifest.files.len());
+/// The files in the cache, each checked against its digest, in memory where the engine reads them so; one that changed on
+/// disk is fetched again.
+pub async fn verify_files(store: &Store, cache: &Cache, manifest: &Manifest) -> Result<Files, Failure> {
+    let mut list = Vec::with_capacity(manifest.files.len());
+    let in_memory = engines::reads_into_memory(&manifest.engine.name);
     for file in &manifest.files {
-        let read = || {
+        let check = || {
             let (from, sha256) = (cache.clone(), file.sha256);
-            off_thread(move || from.read(Kind::Blob, &sha256))
+            off_thread(move || match in_memory {
+                true => from.read(Kind::Blob, &sha256).map(|bytes| bytes.map(Content::Bytes)),
+                false => from.check(Kind::Blob, &sha256).map(|path| path.map(Content::Path)),
+            })
         };
-        let bytes = match read().await?? {
-            Some(bytes) => bytes,
+        let content = match check().await?? {
+            Some(content) => content,
             None => {
                 twice(|| fetch_file(store, cache, manifest, file)).await?;
-                let again = read().await??;
+                let again = check().await??;
                 again
                     .ok_or_else(|| Failure::passing(format!("file '{}' left the cache while it was read", file.name)))?
             }
         };
-        contents.push(bytes);
+        list.push((file.name.clone(), content));
     }
-    Ok(contents)
-}
-
-/// Builds the engine of a version from its one model file.
-pub fn load_engine(manifest: &Manifest, files: Vec<Vec<u8>>, memory_left: u64) -> Result<Box<dyn Engine>, Failure> {
-    let name = &manifest.engine.name;
-    if let Some(unknown) = manifest.engine.requires.iter().find(|r| !KNOWN.contains(&r.as_str())) {
-        return Err(Failure::own(format!("it requires '{unknown}', which this build does not have")));
-    }
-    let Ok([bytes]) = <[Vec<u8>; 1]>::try_from(files) else {
-        return Err(Failure::own(format!(
-            "engine '{name}' takes one file, the manifest lists {}",
-            manifest.files.len()
-        )));
-    };
-    let format = format(name, &bytes)?;
-    let budget = usize::try_from(memory_left).unwrap_or(usize::MAX);
-    let limits = Limits { max_memory_bytes: budget, ..Limits::default() };
-    headgate_engine::load(format, &bytes, &limits).map_err(|e| match e {
-        // Too large for what is free now; when something else has left it may fit.
-        headgate_engine::LoadError::TooLarge { limit, .. } if limit == budget => {
-            Failure::passing(format!("model file: {e}, the memory left"))
-        }
-        e => Failure::own(format!("model file: {e}")),
-    })
-}
-
-/// What this build has, as manifests require it.
-const KNOWN: [&str; 7] =
-    ["lightgbm", "xgboost", "linear", "lightgbm-text", "xgboost-json", "xgboost-ubj", "linear-json"];
-
-fn format(name: &str, bytes: &[u8]) -> Result<Format, Failure> {
-    if let Ok(format) = name.parse() {
-        return Ok(format);
-    }
-    let family: &[Format] = match name {
-        "lightgbm" => &[Format::LightgbmText],
-        "xgboost" => &[Format::XgboostJson, Format::XgboostUbj],
-        "linear" => &[Format::LinearJson],
-        _ => {
-            return Err(Failure::own(format!(
-                "engine '{name}' is not in this build: lightgbm, xgboost or linear expected"
-            )));
-        }
-    };
-    match headgate_engine::sniff(bytes) {
-        Some(format) if family.contains(&format) => Ok(format),
-        Some(format) => Err(Failure::own(format!("the model file is {format}, its manifest says '{name}'"))),
-        // Its loader says best what is wrong with it.
-        None => Ok(family[0]),
-    }
+    Ok(Files { list })
 }
 
 /// Memory of the budget, held as long as a version is.
@@ -279,21 +224,5 @@ impl Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         self.used.fetch_sub(self.bytes, std::sync::atomic::Ordering::AcqRel);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn a_file_longer_than_any_buffer_has_the_digest_of_its_bytes() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        for len in [0, 1, (1 << 20) + 7] {
-            let bytes: Vec<u8> = (0..len).map(|at: usize| (at % 251) as u8).collect();
-            std::fs::write(file.path(), &bytes).unwrap();
-            assert_eq!(digest_of(file.path()).unwrap(), Digest::of(&bytes));
-        }
     }
 }

@@ -1,8 +1,8 @@
 //! Rows whose results the trainer's own library computed: a backend serves a version only after it has reproduced them.
 //!
 //! What reproducing means is said here once, for who publishes and who serves: margins agree to the bit, in `f64` or, where
-//! the library sums in `f32`, in `f32`; outputs within [`ULPS`] units in the last place. A linear model whose publisher
-//! states a tolerance (libraries differ in the order in which they sum) is held to that.
+//! the library sums in `f32`, in `f32`; outputs within [`ULPS`] units in the last place. A linear model, a neural net or a
+//! process whose publisher states a tolerance (libraries differ in the order in which they sum) is held to that.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,9 @@ use crate::real::Real;
 pub const ROWS_MAX: usize = 1024;
 /// How far outputs may be apart, in units in the last place: C libraries differ in `exp`.
 pub const ULPS: u64 = 2;
+
+/// Engines that may be held to a stated tolerance, as they do not promise bits: by how their names begin.
+const TOLERANT: [&str; 3] = ["linear", "onnx", "process"];
 
 /// Golden rows, by column as callers would send them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -114,7 +117,7 @@ impl Golden {
     /// there are golden ones; of outputs the first of each row, as many as there are golden ones.
     pub fn compare(&self, engine: &str, results: Results<'_>) -> Result<(), Unproven> {
         let Results { precision, margins, outputs } = results;
-        let (exact, close) = match engine.starts_with("linear") && self.tolerance > 0.0 {
+        let (exact, close) = match TOLERANT.iter().any(|t| engine.starts_with(t)) && self.tolerance > 0.0 {
             true => (Agreement::Tolerance(self.tolerance), Agreement::Tolerance(self.tolerance)),
             false => (Agreement::Bits(precision), Agreement::Ulps(precision)),
         };

@@ -25,7 +25,8 @@ pub struct Input {
     pub name: String,
     /// The type that callers send.
     pub dtype: Dtype,
-    /// Its categories in the order of their codes, where it is categorical; numeric otherwise.
+    /// Its categories in the order of their codes, where it is categorical; otherwise free text where `dtype` is BYTES,
+    /// else numeric.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub categories: Option<Vec<String>>,
     /// Whether a value outside `categories` is an error; otherwise it is missing.
@@ -52,7 +53,8 @@ pub struct Output {
     /// Values a row.
     #[serde(default = "one")]
     pub width: usize,
-    /// The classes, where each of the `width` values belongs to one.
+    /// The classes, where each of the `width` values belongs to one; of a BYTES output the texts that its values are
+    /// places of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<String>,
 }
@@ -115,7 +117,9 @@ impl Signature {
             if output.name.is_empty() || !names.insert(output.name.as_str()) {
                 return Err(format!("output name '{}' is empty or used twice", output.name));
             }
-            if output.width == 0 || (!output.classes.is_empty() && output.classes.len() != output.width) {
+            let fits =
+                output.classes.is_empty() || output.dtype == Dtype::Bytes || output.classes.len() == output.width;
+            if output.width == 0 || !fits {
                 return Err(format!(
                     "output '{}' has {} classes and width {}",
                     output.name,
@@ -185,10 +189,7 @@ impl Input {
 
     fn check(&self) -> Result<(), String> {
         let Some(categories) = &self.categories else {
-            return match self.dtype {
-                Dtype::Bytes => Err(format!("input '{}' is BYTES and has no categories", self.name)),
-                _ => Ok(()),
-            };
+            return Ok(());
         };
         let mut seen = HashSet::new();
         match categories.iter().find(|c| !seen.insert(c.as_str())) {

@@ -1,0 +1,72 @@
+//! From a version's files to what scores its rows: one entry for each engine that this build has.
+
+use std::path::PathBuf;
+
+use headgate_contract::Manifest;
+
+use crate::life::stage::{Failure, off_thread};
+use crate::runtime::Runtime;
+
+mod native;
+
+/// A version's files, each checked against its digest and pinned in the cache, in the order of the manifest.
+#[derive(Debug)]
+pub struct Files {
+    /// Name in the manifest, and what it holds.
+    pub list: Vec<(String, Content)>,
+}
+
+/// A file's content.
+#[derive(Debug)]
+pub enum Content {
+    /// In memory: small enough to be read whole.
+    Bytes(Vec<u8>),
+    /// In the cache, to be mapped or given to a library.
+    Path(PathBuf),
+}
+
+/// Whether an engine takes its files as [`Content::Bytes`].
+pub fn reads_into_memory(_engine: &str) -> bool {
+    true
+}
+
+/// Builds what scores a version: off the request threads, in `memory_left` bytes. What the manifest asks for and this
+/// build lacks is the version's own fault.
+pub async fn build(manifest: &Manifest, files: Files, memory_left: u64) -> Result<Runtime, Failure> {
+    if let Some(unknown) = manifest.engine.requires.iter().find(|r| !known(r)) {
+        return Err(Failure::own(format!("it requires '{unknown}', which this build does not have")));
+    }
+    let name = manifest.engine.name.clone();
+    off_thread(move || native::load(&name, files, memory_left)).await?.map(Runtime::Engine)
+}
+
+/// What this build has, as manifests require it.
+fn known(required: &str) -> bool {
+    native::known(required)
+}
+
+// === impl Files ===
+
+impl Files {
+    /// The one file of an engine that takes one.
+    pub(crate) fn single(self, engine: &str) -> Result<Content, Failure> {
+        match <[(String, Content); 1]>::try_from(self.list) {
+            Ok([(_, content)]) => Ok(content),
+            Err(files) => {
+                Err(Failure::own(format!("engine '{engine}' takes one file, the manifest lists {}", files.len())))
+            }
+        }
+    }
+}
+
+impl Content {
+    /// All of it.
+    pub(crate) fn bytes(self) -> Result<Vec<u8>, Failure> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            Self::Path(path) => {
+                std::fs::read(&path).map_err(|e| Failure::passing(format!("reading {}: {e}", path.display())))
+            }
+        }
+    }
+}

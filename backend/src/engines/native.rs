@@ -1,0 +1,49 @@
+//! The engines of `headgate-engine`: forests and linear models, scored in the thread that asks.
+
+use headgate_engine::{Engine, Format, Limits, LoadError};
+
+use super::Files;
+use crate::life::stage::Failure;
+
+/// The names that manifests have for one or several formats, and these.
+const FAMILIES: [(&str, &[Format]); 3] = [
+    ("lightgbm", &[Format::LightgbmText]),
+    ("xgboost", &[Format::XgboostJson, Format::XgboostUbj]),
+    ("linear", &[Format::LinearJson]),
+];
+
+/// Whether a manifest may require it.
+pub(super) fn known(required: &str) -> bool {
+    required.parse::<Format>().is_ok() || FAMILIES.iter().any(|(name, _)| *name == required)
+}
+
+/// Builds an engine from its one model file.
+pub(super) fn load(name: &str, files: Files, memory_left: u64) -> Result<Box<dyn Engine>, Failure> {
+    let bytes = files.single(name)?.bytes()?;
+    let format = format(name, &bytes)?;
+    let budget = usize::try_from(memory_left).unwrap_or(usize::MAX);
+    let limits = Limits { max_memory_bytes: budget, ..Limits::default() };
+    headgate_engine::load(format, &bytes, &limits).map_err(|e| match e {
+        // Too large for what is free now; when something else has left it may fit.
+        LoadError::TooLarge { limit, .. } if limit == budget => {
+            Failure::passing(format!("model file: {e}, the memory left"))
+        }
+        e => Failure::own(format!("model file: {e}")),
+    })
+}
+
+fn format(name: &str, bytes: &[u8]) -> Result<Format, Failure> {
+    if let Ok(format) = name.parse() {
+        return Ok(format);
+    }
+    let Some((_, family)) = FAMILIES.iter().find(|(family, _)| *family == name) else {
+        let known: Vec<_> = FAMILIES.iter().map(|(name, _)| *name).collect();
+        return Err(Failure::own(format!("engine '{name}' is not in this build: {} expected", known.join(", "))));
+    };
+    match headgate_engine::sniff(bytes) {
+        Some(format) if family.contains(&format) => Ok(format),
+        Some(format) => Err(Failure::own(format!("the model file is {format}, its manifest says '{name}'"))),
+        // Its loader says best what is wrong with it.
+        None => Ok(family[0]),
+    }
+}
