@@ -71,8 +71,8 @@ pub struct Categorical {
     pub max_code: Option<u32>,
 }
 
-/// Why a call was not scored. The caller's fault; the same call will fail again.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a call was not scored. The caller's fault, but for [`ScoreError::NotAdditive`]; the same call will fail again.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ScoreError {
     /// The batch is not of the model's shape.
     #[error("the batch has {came} columns, the model takes {expected}")]
@@ -85,6 +85,16 @@ pub enum ScoreError {
     /// The model can't say what its features contribute.
     #[error("contributions are not to be had: {0}")]
     Contributions(&'static str),
+    /// Contributions that do not sum up to their margin are no answer. A fault of this build.
+    #[error("margin {margin} of the batch is {expected}, and what was to add up to it gives {sum}")]
+    NotAdditive {
+        /// The margin's place in [`Outputs::margins`].
+        margin: usize,
+        /// What came.
+        sum: f64,
+        /// The margin.
+        expected: f64,
+    },
 }
 
 /// A loaded model. A row scored alone and in a batch has the same bits.
@@ -102,6 +112,10 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// Why [`Want::contributions`] can't be answered; none where they can.
     fn no_contributions(&self) -> Option<&'static str> {
         Some("the model's engine does not explain")
+    }
+    /// An estimate of what contributions add to a row's cost, in nanoseconds.
+    fn contributions_cost_ns_per_row(&self) -> f64 {
+        0.0
     }
     /// Margins in a row.
     fn margin_width(&self) -> usize;

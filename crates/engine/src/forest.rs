@@ -6,6 +6,7 @@
 //! built.
 
 mod build;
+mod shap;
 mod slots;
 mod walk;
 
@@ -102,6 +103,8 @@ pub(crate) struct Parts {
 pub(crate) struct ForestEngine {
     forest: Forest,
     parts: Parts,
+    /// Or why contributions can't be had.
+    shap: Result<shap::Table, &'static str>,
     memory_bytes: usize,
 }
 
@@ -109,13 +112,15 @@ impl ForestEngine {
     /// `parts.categorical` has one entry for each column, `parts.start` one for each margin.
     pub(crate) fn new(builder: Builder, parts: Parts, max_memory_bytes: usize) -> Result<Self, LoadError> {
         let forest = builder.finish();
+        let shap = shap::Table::new(&forest, &parts.start);
         let memory_bytes = forest.memory_bytes()
+            + shap.as_ref().map_or(0, shap::Table::memory_bytes)
             + parts.names.iter().map(|n| size_of::<String>() + n.len()).sum::<usize>()
             + parts.categorical.len() * size_of::<Option<Categorical>>()
             + parts.start.len() * size_of::<f64>()
             + size_of::<Self>();
         LoadError::within("the model's memory in bytes", memory_bytes, max_memory_bytes)?;
-        Ok(Self { forest, parts, memory_bytes })
+        Ok(Self { forest, parts, shap, memory_bytes })
     }
 }
 
@@ -130,6 +135,14 @@ impl Engine for ForestEngine {
 
     fn categorical(&self) -> &[Option<Categorical>] {
         &self.parts.categorical
+    }
+
+    fn no_contributions(&self) -> Option<&'static str> {
+        self.shap.as_ref().err().copied()
+    }
+
+    fn contributions_cost_ns_per_row(&self) -> f64 {
+        self.shap.as_ref().map_or(0.0, |table| table.cost_ns)
     }
 
     fn margin_width(&self) -> usize {
@@ -163,6 +176,7 @@ impl Engine for ForestEngine {
         }
         out.margins.clear();
         out.values.clear();
+        out.contributions.clear();
         let mut margins =
             if want.margins { std::mem::take(&mut out.margins) } else { std::mem::take(&mut scratch.margins) };
         margins.clear();
@@ -176,6 +190,11 @@ impl Engine for ForestEngine {
         }
         if want.outputs {
             self.outputs(&margins, &mut out.values);
+        }
+        if want.contributions {
+            let table = self.shap.as_ref().map_err(|why| ScoreError::Contributions(why))?;
+            let accounted = shap::Margins { values: &margins, start: &self.parts.start, kind: self.parts.sums };
+            self.forest.explain(table, batch, &accounted, &mut out.contributions)?;
         }
         if want.margins {
             out.margins = margins;

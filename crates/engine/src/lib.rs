@@ -9,6 +9,7 @@
 
 mod batch;
 mod engine;
+mod explain;
 mod forest;
 pub mod lightgbm;
 pub mod linear;

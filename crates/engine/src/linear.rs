@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::engine::{Categorical, Engine, MarginKind, OutputKind, Outputs, ScoreError, Scratch, Want};
 use crate::transform::Transform;
-use crate::{Batch, Limits, LoadError};
+use crate::{Batch, Limits, LoadError, explain};
 
 /// The value of `format`.
 pub const FORMAT: &str = "headgate-linear/1";
@@ -97,6 +97,20 @@ impl Linear {
             Link::Softmax => Transform::Softmax,
         }
     }
+
+    /// A column adds its weight times its value.
+    fn explain(&self, batch: &Batch, margins: &[f64], contributions: &mut Vec<f64>) -> Result<(), ScoreError> {
+        let columns = self.names.len() + 1;
+        contributions.reserve(margins.len() * columns);
+        for row in 0..batch.rows() {
+            for (weights, &bias) in self.weights.iter().zip(&self.bias) {
+                contributions.extend(weights.iter().enumerate().map(|(c, weight)| weight * batch.column(c)[row]));
+                contributions.push(bias);
+            }
+        }
+        let rounding = columns as f64 * f64::EPSILON;
+        explain::check(contributions, columns, margins, |_, whole| rounding * whole)
+    }
 }
 
 impl Engine for Linear {
@@ -110,6 +124,14 @@ impl Engine for Linear {
 
     fn categorical(&self) -> &[Option<Categorical>] {
         &self.categorical
+    }
+
+    fn no_contributions(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn contributions_cost_ns_per_row(&self) -> f64 {
+        2.0 * (self.names.len() * self.bias.len()) as f64
     }
 
     fn margin_width(&self) -> usize {
@@ -163,6 +185,10 @@ impl Engine for Linear {
         }
         out.margins.clear();
         out.values.clear();
+        out.contributions.clear();
+        if want.contributions {
+            self.explain(batch, margins, &mut out.contributions)?;
+        }
         if want.outputs {
             self.transform().apply(margins, width, &mut out.values);
         }
@@ -201,6 +227,19 @@ mod tests {
         assert_eq!((out.margins, out.values), (vec![0.0], vec![0.5]));
         assert!(refused(&json.replace("LINK", "softmax")).contains("`softmax` over one output"));
         assert!(refused(&json.replace("LINK", "probit")).contains("unknown variant `probit`"));
+    }
+
+    #[test]
+    fn a_column_adds_its_weight_times_its_value() {
+        let json = r#"{"format":"headgate-linear/1","features":["a","b"],"weights":[[1,0.5],[0.1,3]],"bias":[7,-1],
+            "link":"softmax"}"#;
+        let model = load(json.as_bytes(), &Limits::default()).unwrap();
+        let (batch, mut out) = (Batch::from_rows(2, &[[1.0, 2.0], [f64::NAN, 0.1]]), Outputs::default());
+        let want = Want { contributions: true, ..Want::default() };
+        model.score(&batch, &mut Scratch::default(), &mut out, want).unwrap();
+        assert_eq!(out.contributions[..6], [1.0, 1.0, 7.0, 0.1, 6.0, -1.0]);
+        assert!(out.contributions[6].is_nan() && out.contributions[9].is_nan());
+        assert_eq!(out.contributions[7..9], [0.05, 7.0]);
     }
 
     #[test]

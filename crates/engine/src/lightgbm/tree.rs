@@ -23,6 +23,8 @@ struct Arrays {
     cat_bounds: Vec<usize>,
     cat_words: Vec<u32>,
     linear: Option<LinearArrays>,
+    /// Rows of the training data in each split, then in each leaf; empty where the file does not say.
+    counts: Vec<i32>,
 }
 
 /// The linear models of a linear tree's leaves: leaf `i` has the terms `bounds[i]..bounds[i + 1]`.
@@ -84,7 +86,13 @@ impl Arrays {
             cat_words: if words == 0 { Vec::new() } else { list(block, "cat_threshold", words)? },
             cat_bounds,
             linear,
+            counts: counts(block, splits).unwrap_or_default(),
         })
+    }
+
+    /// LightGBM explains by counts of rows, not by their weights.
+    fn cover(&self, n: usize) -> f64 {
+        self.counts.get(n).map_or(f64::NAN, |&count| count.into())
     }
 
     /// Node `n`: the splits come first, then the leaves.
@@ -93,7 +101,7 @@ impl Arrays {
         if n >= splits {
             let leaf = n - splits;
             let linear = self.linear.as_ref().map(|l| l.leaf(leaf));
-            return Ok(RawNode::Leaf { value: self.leaf_value[leaf], linear, cover: f64::NAN });
+            return Ok(RawNode::Leaf { value: self.leaf_value[leaf], linear, cover: self.cover(n) });
         }
         let child = |c: i32| if c >= 0 { c as usize } else { (!c as usize).saturating_add(splits) };
         // A child that is a split must be one: `child` puts the leaves right after them.
@@ -104,7 +112,7 @@ impl Arrays {
         }
         let (test, missing_left) = self.test(n).map_err(|what| BadNode { node: n, what })?;
         let (left, right) = (child(self.left[n]), child(self.right[n]));
-        Ok(RawNode::Split { column: self.feature[n] as usize, test, missing_left, left, right, cover: f64::NAN })
+        Ok(RawNode::Split { column: self.feature[n] as usize, test, missing_left, left, right, cover: self.cover(n) })
     }
 
     fn test(&self, n: usize) -> Result<(Test<'_>, bool), String> {
@@ -160,6 +168,13 @@ impl LinearArrays {
             coefficients: &self.coefficients[terms],
         }
     }
+}
+
+/// Rows in the splits, then in the leaves. Scoring has no use for them, so that odd ones do not make a model unfit.
+fn counts(block: &Block<'_>, splits: usize) -> Result<Vec<i32>, String> {
+    let mut counts = list(block, "internal_count", splits)?;
+    counts.extend(list::<i32>(block, "leaf_count", splits + 1)?);
+    Ok(counts)
 }
 
 fn field<'a>(block: &Block<'a>, key: &str) -> Result<&'a str, String> {

@@ -6,8 +6,8 @@ use crate::LoadError;
 /// How deep a document may nest. A model's nests nine deep.
 pub(super) const MAX_DEPTH: usize = 32;
 
-/// Keys whose values are read over, not kept: statistics of the nodes.
-const LEFT_OUT: [&str; 4] = ["loss_changes", "sum_hessian", "base_weights", "parents"];
+/// Keys whose values are read over, not kept: what nothing here asks of the nodes.
+const LEFT_OUT: [&str; 3] = ["loss_changes", "base_weights", "parents"];
 
 /// Whether a key's value is kept.
 pub(super) fn keeps(key: &str) -> bool {

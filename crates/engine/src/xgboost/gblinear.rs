@@ -3,7 +3,7 @@
 use super::model::Model;
 use crate::engine::{Categorical, Engine, MarginKind, OutputKind, Outputs, ScoreError, Scratch, Want};
 use crate::transform::Transform;
-use crate::{Batch, LoadError};
+use crate::{Batch, LoadError, explain};
 
 #[derive(Debug)]
 pub(super) struct GbLinear {
@@ -40,6 +40,24 @@ impl GbLinear {
             kind: model.objective.kind,
         })
     }
+
+    /// A column that is there adds its weight times its value, in `f32`.
+    fn explain(&self, batch: &Batch, margins: &[f64], contributions: &mut Vec<f64>) -> Result<(), ScoreError> {
+        let (width, columns) = (self.start.len(), batch.columns() + 1);
+        contributions.reserve(margins.len() * columns);
+        for row in 0..batch.rows() {
+            for output in 0..width {
+                let weights = self.weights.iter().skip(output).step_by(width);
+                contributions.extend(weights.enumerate().map(|(column, weight)| {
+                    let value = batch.column(column)[row] as f32;
+                    if value.is_nan() { 0.0 } else { f64::from(value * weight) }
+                }));
+                contributions.push(self.start[output].into());
+            }
+        }
+        let rounding = columns as f64 * f64::from(f32::EPSILON);
+        explain::check(contributions, columns, margins, |_, whole| rounding * whole)
+    }
 }
 
 impl Engine for GbLinear {
@@ -53,6 +71,14 @@ impl Engine for GbLinear {
 
     fn categorical(&self) -> &[Option<Categorical>] {
         &self.categorical
+    }
+
+    fn no_contributions(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn contributions_cost_ns_per_row(&self) -> f64 {
+        2.0 * self.weights.len() as f64
     }
 
     fn margin_width(&self) -> usize {
@@ -103,6 +129,10 @@ impl Engine for GbLinear {
         }
         out.margins.clear();
         out.values.clear();
+        out.contributions.clear();
+        if want.contributions {
+            self.explain(batch, margins, &mut out.contributions)?;
+        }
         if want.outputs {
             self.transform.apply(margins, width, &mut out.values);
         }

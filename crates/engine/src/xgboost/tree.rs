@@ -24,6 +24,8 @@ struct Arrays<'a> {
     feature: &'a [i64],
     conditions: Vec<f32>,
     default_left: &'a [i64],
+    /// Empty where the file does not say.
+    covers: Vec<f32>,
     weight: Option<f32>,
     sets: Sets,
 }
@@ -86,6 +88,12 @@ impl<'a> Arrays<'a> {
             feature: ints("split_indices")?,
             conditions,
             default_left: ints("default_left")?,
+            // Scoring has no use for them, so that odd ones do not make a model unfit.
+            covers: at
+                .maybe("sum_hessian")
+                .and_then(|h| h.floats().ok())
+                .filter(|h| h.len() == nodes)
+                .unwrap_or_default(),
             weight: tree.weight,
             sets: Sets::read(at, nodes, max_bytes)?,
         })
@@ -93,9 +101,10 @@ impl<'a> Arrays<'a> {
 
     fn node(&self, n: usize) -> Result<RawNode<'_>, BadNode> {
         let condition = self.conditions[n];
+        let cover = self.covers.get(n).map_or(f64::NAN, |&cover| cover.into());
         if self.left[n] == -1 {
             let value = self.weight.map_or(condition, |w| condition * w);
-            return Ok(RawNode::Leaf { value: value.into(), linear: None, cover: f64::NAN });
+            return Ok(RawNode::Leaf { value: value.into(), linear: None, cover });
         }
         let child =
             |what: &str, i: i64| usize::try_from(i).map_err(|_| BadNode { node: n, what: format!("{what} {i}") });
@@ -114,7 +123,7 @@ impl<'a> Arrays<'a> {
             missing_left: self.default_left[n] != 0,
             left: child("left child", self.left[n])?,
             right: child("right child", self.right[n])?,
-            cover: f64::NAN,
+            cover,
         })
     }
 }

@@ -7,6 +7,11 @@ use headgate_engine::{Batch, Engine, Limits, MarginKind, Outputs, Scratch, Want,
 /// Outputs may differ by so many units in the last place: C libraries differ in `exp`.
 const OUTPUT_ULPS: u64 = 2;
 
+/// Contributions may differ from LightGBM's by so much of a margin's sum of absolute contributions.
+const CONTRIBUTIONS_F64: f64 = 1e-13;
+/// And from XGBoost's, which are summed in `f32`.
+const CONTRIBUTIONS_F32: f64 = 1e-5;
+
 /// A model file with rows and the training library's own scores of them.
 pub(crate) struct Case {
     name: String,
@@ -14,6 +19,17 @@ pub(crate) struct Case {
     batch: Batch,
     margins: Vec<f64>,
     outputs: Vec<f64>,
+    contributions: Contributions,
+}
+
+/// What the training library says of its features' contributions.
+enum Contributions {
+    /// Nothing: it was not asked.
+    Unknown,
+    /// It can't, and no more can the engine.
+    Refused,
+    /// Rows x margins x (columns + 1), the bias last.
+    Values(Vec<f64>),
 }
 
 fn f64s(bytes: &[u8]) -> Vec<f64> {
@@ -43,7 +59,13 @@ fn case(folder: &Path, line: &serde_json::Value) -> Case {
     assert_eq!(engine.output_width(), number("outputs"), "{name}");
     let widened = if engine.margin_kind() == MarginKind::F64 { f64s } else { f32s };
     let batch = Batch::from_rows(number("columns"), &rows);
-    Case { engine, batch, margins: widened(&file("margins")), outputs: widened(&file("outputs")), name }
+    let contributions = match line.get("contributions").map(serde_json::Value::as_bool) {
+        None => Contributions::Unknown,
+        Some(Some(false)) => Contributions::Refused,
+        Some(_) => Contributions::Values(widened(&file("contributions"))),
+    };
+    let (margins, outputs) = (widened(&file("margins")), widened(&file("outputs")));
+    Case { engine, batch, margins, outputs, contributions, name }
 }
 
 impl Case {
@@ -55,6 +77,7 @@ impl Case {
             .unwrap();
         self.compare("margin", &out.margins, &self.margins, 0);
         self.compare("output", &out.values, &self.outputs, OUTPUT_ULPS);
+        self.check_contributions();
         let (whole, columns) = (out, self.batch.columns());
         let mut row = Batch::default();
         // From 1 row to more than a block, so that each way of walking is met.
@@ -78,6 +101,49 @@ impl Case {
                 first += n;
             }
         }
+    }
+
+    /// The library sums up in another order, and XGBoost in `f32`: differences are measured by the margin's sum of
+    /// absolute contributions.
+    fn check_contributions(&self) {
+        let theirs = match &self.contributions {
+            Contributions::Unknown => return,
+            Contributions::Refused => return assert!(self.engine.no_contributions().is_some(), "{}", self.name),
+            Contributions::Values(theirs) => theirs,
+        };
+        assert_eq!(self.engine.no_contributions(), None, "{}", self.name);
+        let allowed = if self.engine.margin_kind() == MarginKind::F64 { CONTRIBUTIONS_F64 } else { CONTRIBUTIONS_F32 };
+        let (columns, width) = (self.batch.columns() + 1, self.engine.margin_width());
+        let ours = self.explain(0, self.batch.rows());
+        assert_eq!(ours.len(), theirs.len(), "{}", self.name);
+        for (i, (ours, theirs)) in ours.chunks(columns).zip(theirs.chunks(columns)).enumerate() {
+            let whole: f64 = theirs.iter().map(|c| c.abs()).sum();
+            for (c, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+                let apart = (ours - theirs).abs() / whole.max(f64::MIN_POSITIVE);
+                assert!(
+                    apart <= allowed,
+                    "{}: column {c} adds {ours:?} to margin {i}, the library says {theirs:?}, {apart:e} of {whole} apart",
+                    self.name
+                );
+            }
+        }
+        for row in [0, 1, self.batch.rows() - 1] {
+            let (alone, at) = (self.explain(row, 1), row * width * columns);
+            assert_eq!(alone, ours[at..at + alone.len()], "{}: row {row} alone", self.name);
+        }
+    }
+
+    /// The contributions of so many rows.
+    fn explain(&self, first: usize, rows: usize) -> Vec<f64> {
+        let mut batch = Batch::new(self.batch.columns(), rows);
+        for c in 0..batch.columns() {
+            batch.column_mut(c).copy_from_slice(&self.batch.column(c)[first..first + rows]);
+        }
+        let mut out = Outputs::default();
+        let want = Want { contributions: true, ..Want::default() };
+        let scored = self.engine.score(&batch, &mut Scratch::default(), &mut out, want);
+        scored.unwrap_or_else(|e| panic!("{}: {e}", self.name));
+        out.contributions
     }
 
     fn compare(&self, what: &str, ours: &[f64], theirs: &[f64], allowed: u64) {

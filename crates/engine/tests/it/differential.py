@@ -3,7 +3,9 @@
 usage: differential.py FOLDER [SUBSTRING]
 
 For each case (all, or those whose name has SUBSTRING) the folder gets NAME.model, NAME.x (rows of features, f64),
-NAME.margins and NAME.outputs (f64 for LightGBM, f32 for XGBoost; little endian), and a line in cases.jsonl. Rows are also
+NAME.margins and NAME.outputs (f64 for LightGBM, f32 for XGBoost; little endian), and a line in cases.jsonl. Where that
+line has "contributions": true, NAME.contributions has them (rows x margins x (columns + 1)); where false, the library
+has none. Rows are also
 scored one by one, and must give the same bits. The committed fixtures are `differential.py FOLDER fixture`.
 """
 
@@ -70,7 +72,8 @@ def probes(x, thresholds, rng, rows, infinite=True):
     return x
 
 
-def write(name, form, model, x, margins, outputs):
+def write(name, form, model, x, margins, outputs, contributions=None):
+    """`contributions`: an array; False where the library has none; None where it was not asked."""
     kind = np.float64 if form == "lightgbm-text" else np.float32
     assert margins.dtype == kind and outputs.dtype == kind, (name, margins.dtype, outputs.dtype)
     model.replace(FOLDER / f"{name}.model")
@@ -79,6 +82,10 @@ def write(name, form, model, x, margins, outputs):
     outputs.astype(outputs.dtype.newbyteorder("<")).tofile(FOLDER / f"{name}.outputs")
     width = lambda a: int(a.size // len(x))
     CASES.append(dict(name=name, format=form, rows=len(x), columns=x.shape[1], margins=width(margins), outputs=width(outputs)))
+    if contributions is not None:
+        CASES[-1]["contributions"] = contributions is not False
+    if isinstance(contributions, np.ndarray):
+        contributions.astype(contributions.dtype.newbyteorder("<")).tofile(FOLDER / f"{name}.contributions")
 
 
 def same(name, a, b):
@@ -114,7 +121,16 @@ def lightgbm(name, x, y, params, rounds=12, rng=None, categorical=(), group=None
     for r in range(0, len(x), 23):
         same(name, booster.predict(x[r:r + 1], raw_score=True), margins[r])
         same(name, booster.predict(x[r:r + 1]), outputs[r])
-    write(name, "lightgbm-text", path, x, margins, outputs)
+    write(name, "lightgbm-text", path, x, margins, outputs, lightgbm_contributions(booster, x))
+
+
+def lightgbm_contributions(booster, x):
+    try:
+        return booster.predict(x, pred_contrib=True)
+    except lgb.basic.LightGBMError as refused:
+        assert "linear trees" in str(refused)
+        # It goes by a parameter: a tree of one leaf is a constant all the same.
+        return False if any(tree["num_leaves"] > 1 for tree in booster.dump_model()["tree_info"]) else None
 
 
 def lightgbm_objectives():
@@ -246,7 +262,8 @@ def xgboost(name, x, y, params, rounds=12, types=None, rng=None, since=(1, 0), p
         for r in range(0, len(x), 23):
             same(name, score(x[r:r + 1], True), margins[r])
             same(name, score(x[r:r + 1], False), outputs[r])
-        write(f"{name}-{suffix}", form, path, x, margins, outputs)
+        contributions = loaded.predict(xgb.DMatrix(x, **data), pred_contribs=True)
+        write(f"{name}-{suffix}", form, path, x, margins, outputs, contributions)
 
 
 def xgboost_objectives():
