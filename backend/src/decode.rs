@@ -15,6 +15,7 @@ pub mod columns;
 pub mod ignored;
 pub mod json;
 mod number;
+mod parameters;
 mod rows;
 mod v1;
 mod v2;
@@ -41,6 +42,8 @@ pub struct Asked {
     pub id: Option<String>,
     /// The outputs asked for, by place in the schema; none where the caller leaves it to us.
     pub outputs: Option<Vec<usize>>,
+    /// Whether the reply says what each feature added.
+    pub contributions: bool,
     /// Features that the version does not know.
     pub ignored: Ignored,
     /// How the reply is written.

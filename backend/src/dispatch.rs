@@ -146,7 +146,7 @@ impl Shared {
         // Not read yet: a value takes about so many bytes.
         let row_bytes = 8 * servable.schema.features.len().max(1);
         let rows = (call.body.len() / row_bytes).min(bounds.rows_max);
-        self.elsewhere(servable, call, bounds, cost(servable, rows)).await
+        self.elsewhere(servable, call, bounds, cost(servable, rows, false)).await
     }
 
     /// Rows that are scored neither here nor on a compute thread; what is large is still read and written on one.
@@ -185,10 +185,18 @@ impl Shared {
         scoring: Duration,
     ) -> Result<Answer, Refusal> {
         let reading = Duration::from_nanos((call.body.len() as f64 * NS_PER_BYTE) as u64);
-        let (servable, body, protocol) = (Arc::clone(servable), call.body.clone(), call.protocol);
+        let (servable, body, protocol, deadline) =
+            (Arc::clone(servable), call.body.clone(), call.protocol, call.deadline);
         self.compute
-            .run(reading + scoring, call.deadline, move |desk| {
+            .run(reading + scoring, deadline, move |desk| {
                 let asked = desk.read(&servable, protocol, &body, bounds)?;
+                // Known only now, where the body was not read before: contributions cost a multiple of scoring.
+                let scoring = cost(&servable, desk.rows(), asked.contributions);
+                if asked.contributions && Instant::now() + scoring > deadline {
+                    let words =
+                        format!("contributions take about {} ms: they can't meet the deadline", scoring.as_millis());
+                    return Err(Refusal::new(Kind::Overloaded, words));
+                }
                 desk.answer(&servable, asked)
             })
             .await
@@ -211,16 +219,16 @@ fn inline(
     let rows_max = bounds.rows_max.min((INLINE_CELLS / servable.schema.features.len().max(1)).max(1));
     let asked = match desk.read(servable, call.protocol, &call.body, Bounds { rows_max, ..bounds }) {
         Err(refusal) if refusal.kind == Kind::TooLarge && rows_max < bounds.rows_max => {
-            return Ok(Err(cost(servable, (call.body.len() / 2).min(bounds.rows_max))));
+            return Ok(Err(cost(servable, (call.body.len() / 2).min(bounds.rows_max), false)));
         }
         asked => asked?,
     };
-    let cost = cost(servable, desk.rows());
+    let cost = cost(servable, desk.rows(), asked.contributions);
     if cost > INLINE { Ok(Err(cost)) } else { desk.answer(servable, asked).map(Ok) }
 }
 
-fn cost(servable: &Servable, rows: usize) -> Duration {
-    Duration::from_nanos((servable.cost_ns_per_row() * rows as f64) as u64)
+fn cost(servable: &Servable, rows: usize, contributions: bool) -> Duration {
+    Duration::from_nanos((servable.cost_ns_per_row(contributions) * rows as f64) as u64)
 }
 
 #[cfg(test)]
@@ -269,7 +277,11 @@ mod tests {
     }
 
     async fn answer(servable: &Arc<Servable>, rows: usize) -> Result<Answer, Refusal> {
-        let body = json!({"instances": vec![json!({}); rows]}).to_string().into();
+        answer_to(servable, json!({"instances": vec![json!({}); rows]})).await
+    }
+
+    async fn answer_to(servable: &Arc<Servable>, body: serde_json::Value) -> Result<Answer, Refusal> {
+        let body = body.to_string().into();
         let target = Target { model: "m".parse().unwrap(), choice: Choice::Any };
         let deadline = Instant::now() + Duration::from_secs(60);
         let headers = HeaderMap::new();
@@ -283,5 +295,21 @@ mod tests {
         assert_eq!(answer(&servable, 1_000).await.unwrap().rows, 1_000);
         let refused = answer(&servable, 3_000).await.unwrap_err();
         assert!(refused.kind == Kind::Overloaded && refused.message.contains("waiting"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn contributions_count_among_the_cost_and_have_a_bound() {
+        let servable = servable(64);
+        let explained = |rows| {
+            answer_to(&servable, json!({"instances": vec![json!({}); rows], "parameters": {"contributions": true}}))
+        };
+        assert_eq!(explained(10).await.unwrap().rows, 10);
+        let refused = explained(1_000).await.unwrap_err();
+        assert!(refused.kind == Kind::Overloaded && refused.message.contains("waiting"), "{refused}");
+        let mut desk = Desk::default();
+        let bounds = Bounds { rows_max: 1_000_000, strict: false };
+        let body = json!({"parameters": {"contributions": true}, "instances": vec![json!({}); 258_112]}).to_string();
+        let refused = desk.read(&servable, Protocol::V1, body.as_bytes(), bounds).unwrap_err();
+        assert!(refused.kind == Kind::TooLarge && refused.message.contains("258111 at most"), "{refused}");
     }
 }

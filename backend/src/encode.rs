@@ -11,6 +11,8 @@ use headgate_engine::{Outputs, Want};
 use crate::decode::{Asked, Shape};
 use crate::schema::{Output, Schema};
 
+mod contributions;
+
 /// Which outputs a reply has, in order.
 fn chosen<'s>(schema: &'s Schema, asked: &'s Asked) -> impl Iterator<Item = &'s Output> + Clone {
     let listed = asked.outputs.as_deref().unwrap_or_default();
@@ -22,13 +24,13 @@ fn chosen<'s>(schema: &'s Schema, asked: &'s Asked) -> impl Iterator<Item = &'s 
 /// What the engine has to give.
 pub fn want(schema: &Schema, asked: &Asked) -> Want {
     let has = |role| chosen(schema, asked).any(|o| o.role == role);
-    Want { margins: has(Role::Margin), outputs: has(Role::Value), contributions: false }
+    Want { margins: has(Role::Margin), outputs: has(Role::Value), contributions: asked.contributions }
 }
 
 /// Writes a reply of `rows` rows.
 pub fn encode(schema: &Schema, asked: &Asked, rows: usize, scores: &Outputs) -> Vec<u8> {
     let columns: usize = chosen(schema, asked).map(|o| o.width).sum();
-    let mut body = Vec::with_capacity(192 + rows * columns * 20);
+    let mut body = Vec::with_capacity(192 + (rows * columns + scores.contributions.len()) * 20);
     match asked.shape {
         Shape::Tensors => tensors(&mut body, schema, asked, rows, scores),
         Shape::Predictions => predictions(&mut body, schema, asked, rows, scores),
@@ -62,6 +64,10 @@ fn tensors(body: &mut Vec<u8>, schema: &Schema, asked: &Asked, rows: usize, scor
         }
         body.extend_from_slice(b"]}");
     }
+    if asked.contributions {
+        comma(body, chosen(schema, asked).count());
+        contributions::tensor(body, schema, rows, &scores.contributions);
+    }
     body.extend_from_slice(b"]}");
 }
 
@@ -83,7 +89,11 @@ fn predictions(body: &mut Vec<u8>, schema: &Schema, asked: &Asked, rows: usize, 
         }
         body.push(b'}');
     }
-    body.extend_from_slice(b"]}");
+    body.push(b']');
+    if asked.contributions {
+        contributions::rows(body, schema, rows, &scores.contributions);
+    }
+    body.push(b'}');
 }
 
 fn columns_of(body: &mut Vec<u8>, schema: &Schema, asked: &Asked, rows: usize, scores: &Outputs) {
@@ -106,6 +116,9 @@ fn columns_of(body: &mut Vec<u8>, schema: &Schema, asked: &Asked, rows: usize, s
             column(body, output);
         }
         body.push(b'}');
+    }
+    if asked.contributions {
+        contributions::rows(body, schema, rows, &scores.contributions);
     }
     body.push(b'}');
 }
@@ -210,6 +223,27 @@ mod tests {
             written(&schema, &asked, 1, &[0.5], &[-2.0])
                 .ends_with(r#"{"name":"margin","shape":[1],"datatype":"FP64","data":[-2.0]}]}"#)
         );
+    }
+
+    #[test]
+    fn contributions_follow_the_outputs() {
+        let schema = schema(vec![output("p", Role::Value, Dtype::Fp64, 1)]);
+        let asked = |shape| Asked { contributions: true, shape, ..Asked::default() };
+        assert!(want(&schema, &asked(Shape::Tensors)).contributions);
+        let write = |shape, contributions: &[f64]| {
+            let scores = Outputs { values: vec![0.5; 2], contributions: contributions.to_vec(), ..Outputs::default() };
+            String::from_utf8(encode(&schema, &asked(shape), 2, &scores)).unwrap()
+        };
+        let (one, two) = ([1.0, 0.25, f64::NAN, 0.5], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+        let tensor = |shape, data| {
+            format!(r#"[0.5,0.5]}},{{"name":"contributions","shape":{shape},"datatype":"FP64","data":{data}}}]}}"#)
+        };
+        assert!(write(Shape::Tensors, &one).ends_with(&tensor("[2,2]", "[1.0,0.25,null,0.5]")));
+        assert!(write(Shape::Tensors, &two).ends_with(&tensor("[2,2,2]", "[1.0,2.0,3.0,4.0,5.0,6.0,7.0,8.0]")));
+        let rows = r#"{"predictions":[0.5,0.5],"contributions":[[1.0,0.25],[null,0.5]]}"#;
+        assert_eq!(write(Shape::Predictions, &one), rows);
+        let columns = r#"{"outputs":[0.5,0.5],"contributions":[[[1.0,2.0],[3.0,4.0]],[[5.0,6.0],[7.0,8.0]]]}"#;
+        assert_eq!(write(Shape::Columns, &two), columns);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use headgate_contract::Kind;
 use headgate_contract::route::Protocol;
 use headgate_engine::{Batch, Outputs, Scratch, Want};
 
-use crate::decode::{self, Asked, Bounds, Ignored, Staging};
+use crate::decode::{self, Asked, Bounds, CELLS_MAX, Ignored, Staging};
 use crate::encode;
 use crate::refusal::Refusal;
 use crate::servable::Servable;
@@ -41,7 +41,27 @@ impl Desk {
         body: &[u8],
         bounds: Bounds,
     ) -> Result<Asked, Refusal> {
-        decode::decode(protocol, body, &servable.schema, bounds, &mut self.staging, &mut self.batch)
+        let schema = &servable.schema;
+        let asked = decode::decode(protocol, body, schema, bounds, &mut self.staging, &mut self.batch)?;
+        if asked.contributions {
+            self.check_contributions(servable)?;
+        }
+        Ok(asked)
+    }
+
+    /// Whether contributions of the rows on the desk can be had, and are not too many.
+    fn check_contributions(&self, servable: &Servable) -> Result<(), Refusal> {
+        let (model, version) = (&servable.schema.model, servable.schema.version);
+        if let Some(why) = servable.no_contributions() {
+            let words = format!("model '{model}' version {version}: contributions are not to be had: {why}");
+            return Err(Refusal::invalid(words));
+        }
+        let most = CELLS_MAX / servable.contributions_per_row();
+        if self.rows() > most {
+            let words = format!("model '{model}': {} rows came, contributions are for {most} at most", self.rows());
+            return Err(Refusal::new(Kind::TooLarge, words));
+        }
+        Ok(())
     }
 
     /// Rows on the desk.
@@ -76,7 +96,8 @@ impl Desk {
     /// Gives back what a large call took, whatever became of it.
     pub fn shrink(&mut self) {
         self.staging.shrink(KEPT_VALUES);
-        if self.batch.rows() * self.batch.columns() > KEPT_VALUES {
+        let contributions = self.outputs.contributions.capacity();
+        if contributions.max(self.batch.rows() * self.batch.columns()) > KEPT_VALUES {
             *self = Self::default();
         }
     }

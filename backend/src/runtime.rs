@@ -31,6 +31,11 @@ pub trait Predictor: Send + Sync + Debug {
     /// Why it does not fit the signature that it came with, in words; none where it does.
     fn misfit(&self, schema: &Schema) -> Option<String>;
 
+    /// Why [`Want::contributions`] can't be answered; none where they can.
+    fn no_contributions(&self) -> Option<&'static str> {
+        Some("the model's engine does not explain")
+    }
+
     /// Memory held, in bytes.
     fn memory_bytes(&self) -> usize;
 
@@ -46,6 +51,23 @@ impl Runtime {
         match self {
             Self::Engine(engine) => engine.memory_bytes(),
             Self::Predictor(predictor) => predictor.memory_bytes(),
+        }
+    }
+
+    /// Why contributions can't be had; none where they can.
+    pub fn no_contributions(&self) -> Option<&'static str> {
+        match self {
+            Self::Engine(engine) => engine.no_contributions(),
+            Self::Predictor(predictor) => predictor.no_contributions(),
+        }
+    }
+
+    /// An estimate of what contributions add to a row's cost, in nanoseconds.
+    pub fn contributions_cost_ns_per_row(&self) -> f64 {
+        match self {
+            Self::Engine(engine) => engine.contributions_cost_ns_per_row(),
+            // They are computed elsewhere, or not at all.
+            Self::Predictor(_) => 0.0,
         }
     }
 

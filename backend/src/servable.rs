@@ -11,6 +11,9 @@ use crate::metrics::Series;
 use crate::runtime::{Predictor, Runtime};
 use crate::schema::Schema;
 
+/// What writing a contribution costs, about.
+const NS_PER_CONTRIBUTION: f64 = 60.0;
+
 /// A loaded version. Its engine is freed on a thread of its own, wherever the last hold on it goes.
 #[derive(Debug)]
 pub struct Servable {
@@ -83,9 +86,26 @@ impl Servable {
         self.runtime.as_ref().map_or(0, |r| r.memory_bytes() as u64)
     }
 
-    /// An estimate of what a row costs to score, in nanoseconds.
-    pub fn cost_ns_per_row(&self) -> f64 {
-        self.runtime.as_ref().map_or(0.0, Runtime::cost_ns_per_row)
+    /// An estimate of what a row costs to score, in nanoseconds; with its contributions to compute and write, where they
+    /// are asked for.
+    pub fn cost_ns_per_row(&self, contributions: bool) -> f64 {
+        let Some(runtime) = &self.runtime else { return 0.0 };
+        let scoring = runtime.cost_ns_per_row();
+        if !contributions {
+            return scoring;
+        }
+        scoring + runtime.contributions_cost_ns_per_row() + NS_PER_CONTRIBUTION * self.contributions_per_row() as f64
+    }
+
+    /// Why contributions can't be had; none where they can.
+    pub fn no_contributions(&self) -> Option<&'static str> {
+        self.runtime.as_ref().and_then(Runtime::no_contributions)
+    }
+
+    /// How many a row has: one for each feature and the bias, for each margin.
+    pub fn contributions_per_row(&self) -> usize {
+        let margins = self.engine().map_or_else(|| self.schema.width(Role::Margin), Engine::margin_width);
+        margins.max(1) * (self.schema.features.len() + 1)
     }
 }
 

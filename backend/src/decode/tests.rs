@@ -112,6 +112,35 @@ fn v2_tensors_flat_nested_in_any_order_of_keys() {
 }
 
 #[test]
+fn contributions_are_asked_for_by_a_parameter() {
+    let age = r#"{"name":"age","shape":[1],"datatype":"FP64","data":[1]}"#;
+    let with = |parameters: &str| {
+        let v1 = format!(r#"{{"parameters":{parameters},"instances":[{{"age":1}}]}}"#);
+        let v2 = format!(r#"{{"inputs":[{age}],"parameters":{parameters}}}"#);
+        [read(Protocol::V1, &bank(), &v1), read(Protocol::V2, &bank(), &v2)]
+    };
+    for (parameters, asked) in [
+        (r#"{"contributions":true}"#, true),
+        (r#"{"a":[{"contributions":1}],"contributions":true,"b":null}"#, true),
+        (r#"{"contributions":false}"#, false),
+        ("{}", false),
+        ("null", false),
+        ("[true]", false),
+    ] {
+        for read in with(parameters) {
+            assert_eq!(read.unwrap().0.contributions, asked, "{parameters}");
+        }
+    }
+    for (wrong, came) in
+        [("\"true\"", "text \"true\""), ("1", "1 came"), ("null", "null"), ("[true]", "an array"), ("{}", "an object")]
+    {
+        for read in with(&format!(r#"{{"contributions":{wrong}}}"#)) {
+            says(read, &["'contributions'", came, "true or false expected"]);
+        }
+    }
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     let wrong = |row: usize| {
         let mut list = vec![json!([1, "student", 2]); 10];

@@ -1,19 +1,24 @@
 //! v1 bodies, as TF Serving and KServe read them: `instances` holds rows (arrays, objects with feature names, or single
-//! values for a model with one feature), `inputs` the same or an object of columns.
+//! values for a model with one feature), `inputs` the same or an object of columns. `parameters` is ours beside them.
 
 use headgate_engine::Batch;
 
 use super::columns::Columns;
 use super::rows::Rows;
-use super::{Asked, Body, Shape};
+use super::{Asked, Body, Shape, parameters};
 use crate::refusal::Refusal;
 
 pub(super) fn decode(body: &mut Body<'_>, values: &mut Vec<f64>, batch: &mut Batch) -> Result<Asked, Refusal> {
     body.reader.open_object()?;
     let mut shape = None;
+    let mut contributions = false;
     let mut first = true;
     while let Some(key) = body.reader.key(first)? {
         first = false;
+        if key == "parameters" {
+            contributions = parameters::contributions(body)?;
+            continue;
+        }
         let rows = key == "instances";
         if !rows && key != "inputs" {
             body.reader.skip()?;
@@ -43,7 +48,7 @@ pub(super) fn decode(body: &mut Body<'_>, values: &mut Vec<f64>, batch: &mut Bat
     if batch.rows() == 0 {
         return Err(body.refuse("no rows came, at least one expected"));
     }
-    Ok(Asked { id: None, outputs: None, ignored: std::mem::take(&mut body.ignored), shape })
+    Ok(Asked { id: None, outputs: None, contributions, ignored: std::mem::take(&mut body.ignored), shape })
 }
 
 /// An object of columns, each an array of values, of arrays of one value, or one value for a single row.

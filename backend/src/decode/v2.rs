@@ -9,7 +9,7 @@ use headgate_engine::Batch;
 use super::columns::Columns;
 use super::json::Reader;
 use super::rows::transpose;
-use super::{Asked, Body};
+use super::{Asked, Body, parameters};
 use crate::refusal::{Refusal, shorten};
 
 /// The head of a tensor.
@@ -45,6 +45,7 @@ pub(super) fn decode(body: &mut Body<'_>, values: &mut Vec<f64>, batch: &mut Bat
             "inputs" if gathered.is_some() => return Err(body.refuse("'inputs' is sent twice")),
             "inputs" => gathered = Some(inputs(body, values)?),
             "outputs" => asked.outputs = outputs(body)?,
+            "parameters" => asked.contributions = parameters::contributions(body)?,
             "id" => {
                 let id = body.reader.text()?;
                 asked.id = Some(serde_json::to_string(&id).unwrap_or_default());

@@ -67,6 +67,49 @@ async fn a_lightgbm_model_answers_with_probabilities_and_margins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn contributions_come_with_the_scores_where_asked_for() {
+    let bucket = Bucket::new().await;
+    bucket.release(lightgbm("stump", None)).await;
+    bucket.release(linear("bank", [0.5, -2.0])).await;
+    let server = Server::start(&bucket).await;
+    let body = json!({
+        "inputs": [{"name": "x", "shape": [2, 2], "datatype": "FP64", "data": [[30, 0], [31, 0]]}],
+        "parameters": {"contributions": true},
+    });
+    let reply = post(server.addr, "/v2/models/stump/infer", &body).await.json();
+    assert_eq!(reply["outputs"][0]["name"], "probability");
+    let tensor = &reply["outputs"][1];
+    assert_eq!(
+        (&tensor["name"], &tensor["shape"], &tensor["datatype"]),
+        (&json!("contributions"), &json!([2, 3]), &json!("FP64"))
+    );
+    let data: Vec<f64> = serde_json::from_value(tensor["data"].clone()).unwrap();
+    for (came, expected) in data.iter().zip([-0.375, 0.0, -0.125, 0.375, 0.0, -0.125]) {
+        assert!((came - expected).abs() < 1e-15, "{data:?}");
+    }
+    let body = json!({"instances": [[2, 3]], "parameters": {"contributions": true}});
+    let reply = post(server.addr, "/v1/models/bank:predict", &body).await.json();
+    assert_eq!(reply, json!({"predictions": [-4.0], "contributions": [[1.0, -6.0, 1.0]]}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contributions_that_are_not_to_be_had_are_refused_with_the_reason() {
+    let bucket = Bucket::new().await;
+    let (version, bytes) = lightgbm("stump", None);
+    let text = String::from_utf8(bytes).unwrap();
+    let bare: String = text.lines().filter(|l| !l.starts_with("leaf_count")).flat_map(|l| [l, "\n"]).collect();
+    bucket.release((version, bare.into_bytes())).await;
+    let server = Server::start(&bucket).await;
+    let mut body = json!({"instances": [[31, 0]], "parameters": {"contributions": true}});
+    let refused = post(server.addr, "/v1/models/stump:predict", &body).await;
+    refused.says(400, &["'stump'", "contributions are not to be had", "training rows"]);
+    body["parameters"]["contributions"] = json!(false);
+    assert_eq!(post(server.addr, "/v1/models/stump:predict", &body).await.status, 200);
+    body["parameters"]["contributions"] = json!("yes");
+    post(server.addr, "/v1/models/stump:predict", &body).await.says(400, &["text \"yes\" came", "true or false"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn health_metadata_and_index() {
     let (_bucket, server) = bank().await;
     let json_of = |path: &'static str| async move { get(server.addr, path).await.json() };
