@@ -33,6 +33,8 @@ pub struct Config {
     pub limits: Limits,
     /// What bounds loading.
     pub load: Load,
+    /// ONNX Runtime.
+    pub onnx: Onnx,
     /// How it stops.
     pub drain: Drain,
     /// Where it announces itself; none: nowhere.
@@ -86,6 +88,26 @@ pub struct Load {
     pub concurrency: usize,
     /// Memory of all loaded models together, in bytes.
     pub memory_bytes_max: u64,
+}
+
+/// ONNX Runtime and what bounds it. The first version that needs it settles `library`, `intra_threads` and
+/// `memory_bytes_max` for the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Onnx {
+    /// Its library; none: where `ORT_DYLIB_PATH` says, else where the system keeps libraries.
+    pub library: Option<PathBuf>,
+    /// The most runs at once; of one version one.
+    pub threads: usize,
+    /// Threads that share the work of a run.
+    pub intra_threads: usize,
+    /// Memory of its models and runs together, in bytes.
+    pub memory_bytes_max: u64,
+    /// The most rows of one run.
+    pub batch_rows_max: usize,
+    /// How long a run waits for rows of other calls.
+    pub batch_delay: Duration,
+    /// The most rows of a version that wait.
+    pub queue_rows_max: usize,
 }
 
 /// How it stops.

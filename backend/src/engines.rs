@@ -1,13 +1,16 @@
 //! From a version's files to what scores its rows: one entry for each engine that this build has.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use headgate_contract::Manifest;
 
+use crate::config::Config;
 use crate::life::stage::{Failure, off_thread};
 use crate::runtime::Runtime;
 
 mod native;
+pub mod onnx;
 
 /// A version's files, each checked against its digest and pinned in the cache, in the order of the manifest.
 #[derive(Debug)]
@@ -25,6 +28,14 @@ pub enum Content {
     Path(PathBuf),
 }
 
+/// What the versions of an engine share: libraries, queues, threads. Made once, held by all loads; it costs nothing
+/// before a version needs it.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// ONNX Runtime.
+    pub onnx: Arc<onnx::Shop>,
+}
+
 /// Whether an engine takes its files as [`Content::Bytes`].
 pub fn reads_into_memory(_engine: &str) -> bool {
     true
@@ -32,7 +43,12 @@ pub fn reads_into_memory(_engine: &str) -> bool {
 
 /// Builds what scores a version: off the request threads, in `memory_left` bytes. What the manifest asks for and this
 /// build lacks is the version's own fault.
-pub async fn build(manifest: &Manifest, files: Files, memory_left: u64) -> Result<Runtime, Failure> {
+pub async fn build(
+    _context: &Context,
+    manifest: &Manifest,
+    files: Files,
+    memory_left: u64,
+) -> Result<Runtime, Failure> {
     if let Some(unknown) = manifest.engine.requires.iter().find(|r| !known(r)) {
         return Err(Failure::own(format!("it requires '{unknown}', which this build does not have")));
     }
@@ -43,6 +59,15 @@ pub async fn build(manifest: &Manifest, files: Files, memory_left: u64) -> Resul
 /// What this build has, as manifests require it.
 fn known(required: &str) -> bool {
     native::known(required)
+}
+
+// === impl Context ===
+
+impl Context {
+    /// As the configuration has it.
+    pub fn new(config: &Config) -> Self {
+        Self { onnx: Arc::new(onnx::Shop::new(config.onnx.clone())) }
+    }
 }
 
 // === impl Files ===

@@ -16,6 +16,7 @@ use crate::compute::Compute;
 use crate::config::Config;
 use crate::dispatch::Shared;
 use crate::doors::{self, App};
+use crate::engines::Context;
 use crate::fleet::{Board, register};
 use crate::life::job::Workshop;
 use crate::life::keeper::{Keeper, Views};
@@ -134,6 +135,7 @@ fn keep(
         store,
         cache,
         metrics: Arc::clone(&shared.metrics),
+        engines: Context::new(config),
         memory_used: Arc::clone(&app.memory_used),
         memory_bytes_max: config.load.memory_bytes_max,
     };

@@ -24,6 +24,9 @@ pub(crate) enum CommandError {
     /// The store's URL can't be read.
     #[error(transparent)]
     Url(#[from] headgate_registry::store::UrlError),
+    /// The variables of a backend hold what is no good.
+    #[error(transparent)]
+    Config(#[from] headgate_contract::config::ConfigError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use headgate_registry::StoreOptions;
 use serde::{Deserialize, Serialize};
 
-use super::{Cache, Config, Drain, Limits, Load, Log, Register};
+use super::{Cache, Config, Drain, Limits, Load, Log, Onnx, Register};
 
 /// The whole file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,6 +22,7 @@ pub struct Written {
     pub cache: CacheWritten,
     pub limits: LimitsWritten,
     pub load: LoadWritten,
+    pub onnx: OnnxWritten,
     pub drain: DrainWritten,
     pub register: RegisterWritten,
     pub log: LogWritten,
@@ -76,6 +77,20 @@ pub struct LoadWritten {
     pub memory_bytes_max: u64,
 }
 
+/// `[onnx]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct OnnxWritten {
+    pub library: String,
+    pub threads: usize,
+    pub intra_threads: usize,
+    pub memory_bytes_max: u64,
+    pub batch_rows_max: usize,
+    pub batch_delay_us: u64,
+    pub queue_rows_max: usize,
+}
+
 /// `[drain]`
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -119,6 +134,15 @@ impl Default for Written {
             cache: CacheWritten { dir: String::new(), bytes_max: 20 << 30 },
             limits: LimitsWritten::default(),
             load: LoadWritten { concurrency: 2, memory_bytes_max: 8 << 30 },
+            onnx: OnnxWritten {
+                library: String::new(),
+                threads: 0,
+                intra_threads: 1,
+                memory_bytes_max: 0,
+                batch_rows_max: 1024,
+                batch_delay_us: 0,
+                queue_rows_max: 16_384,
+            },
             drain: DrainWritten { lame_duck_ms: 1000, deadline_ms: 30_000 },
             register: RegisterWritten {
                 gateways: Vec::new(),
@@ -159,7 +183,7 @@ macro_rules! default_from_whole {
     };
 }
 
-default_from_whole!(cache: CacheWritten, load: LoadWritten, drain: DrainWritten, register: RegisterWritten, log: LogWritten);
+default_from_whole!(cache: CacheWritten, load: LoadWritten, onnx: OnnxWritten, drain: DrainWritten, register: RegisterWritten, log: LogWritten);
 
 // === checks ===
 
@@ -188,6 +212,7 @@ impl Written {
                 concurrency: one_or_more("load.concurrency", self.load.concurrency)?,
                 memory_bytes_max: self.load.memory_bytes_max,
             },
+            onnx: self.onnx.check(self.load.memory_bytes_max)?,
             drain: Drain {
                 lame_duck: Duration::from_millis(self.drain.lame_duck_ms),
                 deadline: Duration::from_millis(self.drain.deadline_ms),
@@ -230,10 +255,6 @@ impl CacheWritten {
 
 impl LimitsWritten {
     fn check(self) -> Result<Limits, String> {
-        let threads = match self.compute_threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            given => given,
-        };
         Ok(Limits {
             body_bytes_max: self.body_bytes_max.max(1),
             bodies_bytes_max: self.bodies_bytes_max.max(self.body_bytes_max),
@@ -244,8 +265,26 @@ impl LimitsWritten {
             connections_max: one_or_more("limits.connections_max", self.connections_max)?,
             idle_timeout: at_least("limits.idle_timeout_ms", self.idle_timeout_ms, 1)?,
             body_timeout: at_least("limits.body_timeout_ms", self.body_timeout_ms, 1)?,
-            compute_threads: threads,
+            compute_threads: or_cores(self.compute_threads),
             compute_queue_max: one_or_more("limits.compute_queue_max", self.compute_queue_max)?,
+        })
+    }
+}
+
+impl OnnxWritten {
+    fn check(self, memory_bytes_max: u64) -> Result<Onnx, String> {
+        let library = none_if_empty(self.library).map(PathBuf::from);
+        if let Some(library) = library.as_ref().filter(|path| !path.is_absolute()) {
+            return Err(format!("'onnx.library' is '{}': an absolute path expected", library.display()));
+        }
+        Ok(Onnx {
+            library,
+            threads: or_cores(self.threads),
+            intra_threads: one_or_more("onnx.intra_threads", self.intra_threads)?,
+            memory_bytes_max: if self.memory_bytes_max == 0 { memory_bytes_max } else { self.memory_bytes_max },
+            batch_rows_max: one_or_more("onnx.batch_rows_max", self.batch_rows_max)?,
+            batch_delay: Duration::from_micros(self.batch_delay_us),
+            queue_rows_max: one_or_more("onnx.queue_rows_max", self.queue_rows_max)?,
         })
     }
 }
@@ -289,11 +328,19 @@ fn none_if_empty(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-fn one_or_more(key: &str, value: usize) -> Result<usize, String> {
+/// As many as the machine has cores, where none are given.
+fn or_cores(given: usize) -> usize {
+    match given {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        given => given,
+    }
+}
+
+pub(super) fn one_or_more(key: &str, value: usize) -> Result<usize, String> {
     if value == 0 { Err(format!("'{key}' is 0: 1 or more expected")) } else { Ok(value) }
 }
 
-fn at_least(key: &str, value_ms: u64, least_ms: u64) -> Result<Duration, String> {
+pub(super) fn at_least(key: &str, value_ms: u64, least_ms: u64) -> Result<Duration, String> {
     if value_ms < least_ms {
         return Err(format!("'{key}' is {value_ms}: {least_ms} or more expected"));
     }
@@ -351,6 +398,8 @@ mod tests {
             ("poll_interval_ms", "0", "'poll_interval_ms'"),
             ("limits.rows_max", "0", "'limits.rows_max'"),
             ("cache.dir", "relative", "'cache.dir'"),
+            ("onnx.library", "relative.so", "'onnx.library'"),
+            ("onnx.batch_rows_max", "0", "'onnx.batch_rows_max'"),
             ("register.gateways", "[\"https://x\"]", "'register.token'"),
             ("pol_interval_ms", "5", "the nearest known one is 'poll_interval_ms'"),
             ("cache.siz", "5", "unknown key 'cache.siz'"),

@@ -25,6 +25,8 @@ pub struct Workshop {
     pub cache: Cache,
     /// Where calls will be counted.
     pub metrics: Arc<Metrics>,
+    /// What engines share.
+    pub engines: engines::Context,
     /// Memory of all loaded models, in bytes.
     pub memory_used: Arc<AtomicU64>,
     /// How much of it there may be.
@@ -48,7 +50,7 @@ impl Workshop {
         let files = stage::verify_files(&self.store, &self.cache, &manifest).await?;
         reached(Stage::Loading);
         let left = self.memory_bytes_max.saturating_sub(self.memory_used.load(Ordering::Acquire));
-        let runtime = engines::build(&manifest, files, left).await?;
+        let runtime = engines::build(&self.engines, &manifest, files, left).await?;
         let bytes = runtime.memory_bytes();
         let memory = Memory::take(&self.memory_used, bytes as u64, self.memory_bytes_max)
             .ok_or_else(|| Failure::passing(format!("{bytes} bytes of memory are not left for it")))?;

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use headgate_backend::Config;
 use headgate_backend::cache::Cache;
+use headgate_backend::engines::Context;
 use headgate_backend::life::job::Workshop;
 use headgate_backend::life::plan::Wanted;
 use headgate_backend::metrics::Metrics;
+use headgate_contract::config::Sources;
 use headgate_registry::versions;
 use serde_json::json;
 
@@ -23,10 +26,15 @@ pub(crate) async fn run(global: &Global, args: Verify) -> Result<(), CommandErro
     let Verify { model, version } = args;
     let (manifest, digest) = versions::manifest(&store, &model, version).await?;
     let folder = tempfile::tempdir()?;
+    // Engines as a backend here would have them, from its variables.
+    let flags = vec![("store".to_owned(), store.url().to_string())];
+    let sources = Sources { environment: std::env::vars().collect(), flags, ..Sources::default() };
+    let engines = Context::new(&Config::read(&sources)?);
     let workshop = Workshop {
         store,
         cache: Cache::new(folder.path().to_owned(), CACHE_BYTES_MAX),
         metrics: Arc::new(Metrics::new()),
+        engines,
         memory_used: Arc::new(AtomicU64::new(0)),
         memory_bytes_max: u64::MAX,
     };

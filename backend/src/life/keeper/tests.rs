@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used)]
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -14,6 +15,8 @@ use headgate_registry::{NewVersion, Store, StoreOptions};
 
 use super::*;
 use crate::cache::Cache;
+use crate::config::Config;
+use crate::engines::Context;
 
 async fn store(dir: &Path) -> Store {
     let url = format!("file://{}", dir.join("store").display()).parse().unwrap();
@@ -28,7 +31,9 @@ fn keeper(store: Store, dir: &Path) -> Keeper {
         metrics: Arc::clone(&metrics),
     };
     let cache = Cache::new(dir.join("cache"), 1 << 20);
-    let workshop = Workshop { store, cache, metrics, memory_used: Arc::default(), memory_bytes_max: 1 << 20 };
+    let flags = BTreeMap::from([("store".to_owned(), store.url().to_string())]);
+    let engines = Context::new(&Config::from_flags(flags).unwrap());
+    let workshop = Workshop { store, cache, metrics, engines, memory_used: Arc::default(), memory_bytes_max: 1 << 20 };
     Keeper::new(views, workshop, 1, Duration::from_secs(15))
 }
 
