@@ -36,6 +36,8 @@ pub struct Scratch {
     pub(crate) leaves: Vec<u32>,
     /// Margins of a call that asks for outputs only.
     pub(crate) margins: Vec<f64>,
+    /// What hashed linear models need.
+    pub(crate) hashed: crate::linear::Buffers,
 }
 
 /// What an output row means.

@@ -1,4 +1,5 @@
-//! Linear models, in a small JSON format of this house:
+//! Linear models: a small JSON format of this house for dense ones, and a binary one for hashed, sparse ones, whose
+//! weights are scored where the file lies (`docs/LINEAR.md`).
 //!
 //! ```json
 //! {"format": "headgate-linear/1", "features": ["age", "balance"], "weights": [0.5, -2.0], "bias": 1.0, "link": "logistic"}
@@ -6,13 +7,22 @@
 //!
 //! With several outputs, `weights` is one list for each and `bias` a list. The margin is
 //! `bias + weight[0] * value[0] + weight[1] * value[1] + ...`, in that order, in `f64`; a missing value makes it NaN.
-//! `link` is `identity`, `logistic` (each output by itself) or `softmax`. Unknown fields are ignored.
+//! `link` is `identity`, `log` (the output is `exp` of the margin), `logistic` (each output by itself), `softmax` or `ovr`
+//! (each logistic, divided by their sum: one versus rest). Unknown fields are ignored.
+
+mod fields;
+mod hashed;
+mod header;
+mod murmur;
+mod tokens;
 
 use serde::Deserialize;
 
 use crate::engine::{Categorical, Engine, MarginKind, OutputKind, Outputs, ScoreError, Scratch, Want};
 use crate::transform::Transform;
 use crate::{Batch, Limits, LoadError, explain};
+
+pub(crate) use hashed::Buffers;
 
 /// The value of `format`.
 pub const FORMAT: &str = "headgate-linear/1";
@@ -44,11 +54,16 @@ impl<T> OneOrMany<T> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Link {
+pub(crate) enum Link {
     Identity,
+    Log,
     Logistic,
     Softmax,
+    Ovr,
 }
+
+/// What owns a file's bytes: memory, or a mapping. It gives the same ones as long as it lives.
+pub type Bytes = dyn AsRef<[u8]> + Send + Sync;
 
 #[derive(Debug)]
 struct Linear {
@@ -80,24 +95,53 @@ pub(crate) fn load(bytes: &[u8], limits: &Limits) -> Result<Box<dyn Engine>, Loa
             return Err(bad(what));
         }
     }
-    if file.link == Link::Softmax && bias.len() < 2 {
-        return Err(bad("`softmax` over one output".into()));
-    }
+    file.link.check(bias.len()).map_err(bad)?;
     let categorical = vec![None; file.features.len()];
     let model = Linear { names: file.features, categorical, weights, bias, link: file.link };
     LoadError::within("the model's memory in bytes", model.memory_bytes(), limits.max_memory_bytes)?;
     Ok(Box::new(model))
 }
 
-impl Linear {
-    fn transform(&self) -> Transform {
-        match self.link {
-            Link::Identity => Transform::Identity,
-            Link::Logistic => Transform::Sigmoid(1.0),
-            Link::Softmax => Transform::Softmax,
+/// Whether a file begins as a hashed model does.
+pub fn is_hashed(start: &[u8]) -> bool {
+    start.starts_with(hashed::MAGIC)
+}
+
+/// Builds a hashed model on bytes that it keeps: only its header is parsed. One pass over the weights refuses those that
+/// are no numbers.
+pub fn open(bytes: Box<Bytes>, limits: &Limits) -> Result<Box<dyn Engine>, LoadError> {
+    hashed::open(bytes, limits)
+}
+
+impl Link {
+    fn transform(self) -> Transform {
+        match self {
+            Self::Identity => Transform::Identity,
+            Self::Log => Transform::Exp,
+            Self::Logistic => Transform::Sigmoid(1.0),
+            Self::Softmax => Transform::Softmax,
+            Self::Ovr => Transform::OneVersusRest,
         }
     }
 
+    fn output_kind(self, outputs: usize) -> OutputKind {
+        match self {
+            Self::Identity | Self::Log => OutputKind::Regression,
+            Self::Logistic => OutputKind::Binary,
+            Self::Softmax | Self::Ovr => OutputKind::Multiclass(outputs),
+        }
+    }
+
+    fn check(self, outputs: usize) -> Result<(), String> {
+        match self {
+            Self::Softmax if outputs < 2 => Err("`softmax` over one output".to_owned()),
+            Self::Ovr if outputs < 2 => Err("`ovr` over one output".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Linear {
     /// A column adds its weight times its value.
     fn explain(&self, batch: &Batch, margins: &[f64], contributions: &mut Vec<f64>) -> Result<(), ScoreError> {
         let columns = self.names.len() + 1;
@@ -143,11 +187,7 @@ impl Engine for Linear {
     }
 
     fn output_kind(&self) -> OutputKind {
-        match self.link {
-            Link::Identity => OutputKind::Regression,
-            Link::Logistic => OutputKind::Binary,
-            Link::Softmax => OutputKind::Multiclass(self.bias.len()),
-        }
+        self.link.output_kind(self.bias.len())
     }
 
     fn margin_kind(&self) -> MarginKind {
@@ -190,7 +230,7 @@ impl Engine for Linear {
             self.explain(batch, margins, &mut out.contributions)?;
         }
         if want.outputs {
-            self.transform().apply(margins, width, &mut out.values);
+            self.link.transform().apply(margins, width, &mut out.values);
         }
         if want.margins {
             out.margins.extend_from_slice(margins);
@@ -225,7 +265,10 @@ mod tests {
         assert!(out.values[2].is_nan());
         let out = score(&json.replace("LINK", "logistic"), &[[0.0, 0.5]]);
         assert_eq!((out.margins, out.values), (vec![0.0], vec![0.5]));
+        let out = score(&json.replace("LINK", "log"), &[[0.0, 0.5]]);
+        assert_eq!((out.margins, out.values), (vec![0.0], vec![1.0]));
         assert!(refused(&json.replace("LINK", "softmax")).contains("`softmax` over one output"));
+        assert!(refused(&json.replace("LINK", "ovr")).contains("`ovr` over one output"));
         assert!(refused(&json.replace("LINK", "probit")).contains("unknown variant `probit`"));
     }
 
@@ -249,6 +292,9 @@ mod tests {
         let out = score(json, &[[1.0, 2.0], [0.0, 0.0]]);
         assert_eq!(out.margins, [1.0, 2.0, 3.0, 0.0, 0.0, 0.0]);
         assert_eq!(out.values[3..], [1.0 / 3.0; 3]);
+        let out = score(&json.replace("softmax", "ovr"), &[[1.0, 2.0], [0.0, 0.0]]);
+        assert_eq!(out.values[3..], [1.0 / 3.0; 3]);
+        assert!((out.values[..3].iter().sum::<f64>() - 1.0).abs() < 1e-15 && out.values[1] > out.values[0]);
     }
 
     #[test]

@@ -18,11 +18,14 @@ pub enum Format {
     XgboostUbj,
     /// [`linear`]'s JSON.
     LinearJson,
+    /// [`linear`]'s hashed weights.
+    LinearHashed,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 4] = [Self::LightgbmText, Self::XgboostJson, Self::XgboostUbj, Self::LinearJson];
+    pub const ALL: [Self; 5] =
+        [Self::LightgbmText, Self::XgboostJson, Self::XgboostUbj, Self::LinearJson, Self::LinearHashed];
 
     /// The name that manifests carry.
     pub fn as_str(self) -> &'static str {
@@ -31,6 +34,7 @@ impl Format {
             Self::XgboostJson => "xgboost-json",
             Self::XgboostUbj => "xgboost-ubj",
             Self::LinearJson => "linear-json",
+            Self::LinearHashed => "linear-hashed",
         }
     }
 }
@@ -43,7 +47,7 @@ impl fmt::Display for Format {
 
 /// A format name that is none of [`Format::ALL`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown model format `{0}`, expected lightgbm-text, xgboost-json, xgboost-ubj or linear-json")]
+#[error("unknown model format `{0}`, expected lightgbm-text, xgboost-json, xgboost-ubj, linear-json or linear-hashed")]
 pub struct UnknownFormat(pub String);
 
 impl FromStr for Format {
@@ -125,6 +129,9 @@ pub enum Category {
 
 /// Guesses the format from the content; `None` where it is none of them.
 pub fn sniff(bytes: &[u8]) -> Option<Format> {
+    if linear::is_hashed(bytes) {
+        return Some(Format::LinearHashed);
+    }
     let start = bytes.iter().position(|b| !b.is_ascii_whitespace())?;
     let bytes = &bytes[start..];
     if bytes.starts_with(b"tree\n") || bytes.starts_with(b"tree\r\n") {
@@ -147,6 +154,7 @@ pub fn load(format: Format, bytes: &[u8], limits: &Limits) -> Result<Box<dyn Eng
         Format::LightgbmText => lightgbm::load(bytes, limits),
         Format::XgboostJson | Format::XgboostUbj => xgboost::load(format, bytes, limits),
         Format::LinearJson => linear::load(bytes, limits),
+        Format::LinearHashed => linear::open(Box::new(bytes.to_vec()), limits),
     }
 }
 
@@ -170,6 +178,7 @@ mod tests {
         assert_eq!(sniff(br#"{"version":[1,2,3],"learner":{"#), Some(Format::XgboostJson));
         assert_eq!(sniff(br#" {"bias": 1, "format": "headgate-linear/1"}"#), Some(Format::LinearJson));
         assert_eq!(sniff(br#"{"a": 1}"#), None);
+        assert_eq!(sniff(b"HGLINEAR\x02\0\0\0"), Some(Format::LinearHashed));
         assert_eq!(sniff(b""), None);
         assert_eq!(sniff(b"PK\x03\x04"), None);
     }

@@ -15,6 +15,8 @@ pub(crate) enum Transform {
     Sigmoid(f64),
     /// Softmax over the row.
     Softmax,
+    /// `1 / (1 + exp(-m))` for each margin, divided by the row's sum.
+    OneVersusRest,
     /// `ln(1 + exp(m))`.
     Softplus,
     ExpF32,
@@ -46,6 +48,14 @@ impl Transform {
             Self::Softmax => {
                 out.extend_from_slice(margins);
                 out.chunks_exact_mut(width).for_each(math::softmax);
+            }
+            Self::OneVersusRest => {
+                for margins in margins.chunks_exact(width) {
+                    let start = out.len();
+                    out.extend(margins.iter().map(|&m| math::sigmoid(m, 1.0)));
+                    let sum = out[start..].iter().fold(0.0, |sum, value| sum + value);
+                    out[start..].iter_mut().for_each(|value| *value /= sum);
+                }
             }
             Self::SoftmaxF32 => {
                 let mut row = vec![0.0f32; width];
@@ -100,6 +110,7 @@ mod tests {
     fn by_row() {
         assert_eq!(apply(Transform::ArgMax, &[1.0, 3.0, 3.0, 0.0, -1.0, -2.0], 3), [1.0, 0.0]);
         assert_eq!(apply(Transform::Softmax, &[5.0, 5.0, 1.0, 1.0], 2), [0.5; 4]);
+        assert_eq!(apply(Transform::OneVersusRest, &[5.0, 5.0, -1.0, -1.0], 2), [0.5; 4]);
         assert_eq!(apply(Transform::SoftmaxF32, &[5.0, 5.0, 1.0, 1.0], 2), [0.5; 4]);
         assert_eq!(Transform::ArgMax.width(3), 1);
         assert_eq!(Transform::Softmax.width(3), 3);

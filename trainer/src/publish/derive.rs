@@ -39,9 +39,9 @@ pub(super) fn derive(
         Format::LightgbmText => ("lightgbm", "model.txt", of_lightgbm(bytes, notes).map_err(no_model)?),
         Format::XgboostJson => ("xgboost", "model.json", of_xgboost(format, bytes).map_err(no_model)?),
         Format::XgboostUbj => ("xgboost", "model.ubj", of_xgboost(format, bytes).map_err(no_model)?),
-        Format::LinearJson => {
+        Format::LinearJson | Format::LinearHashed => {
             let features = Features { names: engine.input_names().to_vec(), categories: Vec::new(), version: None };
-            ("linear", "model.json", features)
+            ("linear", if format == Format::LinearHashed { "model.hgl" } else { "model.json" }, features)
         }
     };
     let signature = Signature { inputs: inputs(args, engine, &features)?, outputs: outputs(args, engine)? };
@@ -103,6 +103,7 @@ fn inputs(args: &PublishArgs, engine: &dyn Engine, features: &Features) -> Resul
     };
     let input = |at: usize| match features.categories.get(at).cloned().flatten() {
         Some(categories) => Input::categorical(name(at), categories),
+        None if engine.takes_text(at) => Input { dtype: Dtype::Bytes, ..Input::numeric(name(at)) },
         None => Input::numeric(name(at)),
     };
     Ok((0..count).map(input).collect())

@@ -5,4 +5,5 @@ mod broken;
 mod cases;
 mod differential;
 mod fixtures;
+mod hashed;
 mod mutations;
