@@ -9,9 +9,11 @@ use headgate_contract::config::{ConfigError, Sources};
 use headgate_registry::{StoreOptions, StoreUrl};
 
 pub mod cli;
+pub mod process;
 pub mod written;
 
 pub use cli::Cli;
+pub use process::Process;
 use written::Written;
 
 /// The configuration as meant: every value checked.
@@ -33,6 +35,8 @@ pub struct Config {
     pub limits: Limits,
     /// What bounds loading.
     pub load: Load,
+    /// What versions may bring their own code to.
+    pub process: Process,
     /// ONNX Runtime.
     pub onnx: Onnx,
     /// How it stops.

@@ -11,6 +11,7 @@ use crate::runtime::Runtime;
 
 mod native;
 pub mod onnx;
+pub mod process;
 
 /// A version's files, each checked against its digest and pinned in the cache, in the order of the manifest.
 #[derive(Debug)]
@@ -34,21 +35,21 @@ pub enum Content {
 pub struct Context {
     /// ONNX Runtime.
     pub onnx: Arc<onnx::Shop>,
+    /// Processes of versions that bring their own code.
+    pub processes: Arc<process::Yard>,
 }
 
 /// Whether an engine takes its files as [`Content::Bytes`].
-pub fn reads_into_memory(_engine: &str) -> bool {
-    true
+pub fn reads_into_memory(engine: &str) -> bool {
+    engine != process::NAME
 }
 
 /// Builds what scores a version: off the request threads, in `memory_left` bytes. What the manifest asks for and this
 /// build lacks is the version's own fault.
-pub async fn build(
-    _context: &Context,
-    manifest: &Manifest,
-    files: Files,
-    memory_left: u64,
-) -> Result<Runtime, Failure> {
+pub async fn build(context: &Context, manifest: &Manifest, files: Files, memory_left: u64) -> Result<Runtime, Failure> {
+    if manifest.engine.name == process::NAME {
+        return context.processes.start(manifest, files, memory_left).await.map(Runtime::Predictor);
+    }
     if let Some(unknown) = manifest.engine.requires.iter().find(|r| !known(r)) {
         return Err(Failure::own(format!("it requires '{unknown}', which this build does not have")));
     }
@@ -66,7 +67,10 @@ fn known(required: &str) -> bool {
 impl Context {
     /// As the configuration has it.
     pub fn new(config: &Config) -> Self {
-        Self { onnx: Arc::new(onnx::Shop::new(config.onnx.clone())) }
+        Self {
+            onnx: Arc::new(onnx::Shop::new(config.onnx.clone())),
+            processes: Arc::new(process::Yard::new(config.process.clone())),
+        }
     }
 }
 

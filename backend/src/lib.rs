@@ -33,5 +33,6 @@ pub mod serve;
 pub mod snapshot;
 
 pub use config::{Cli, Config};
+pub use engines::process::guard::entry as guard;
 pub use program::entry;
 pub use serve::{Error, run};

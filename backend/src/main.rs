@@ -13,5 +13,8 @@ struct Program {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = headgate_backend::guard() {
+        return code;
+    }
     headgate_backend::entry(Program::parse().cli)
 }

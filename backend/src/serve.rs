@@ -58,7 +58,9 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let (handle, watching) = watcher.run(config.poll_interval, stopped.clone().cancelled_owned());
     let watching = tokio::spawn(watching);
     let app = build(&config, &instance, handle.clone())?;
-    let keeping = keep(&config, &app, store, cache, &handle, stopped.clone())?;
+    let engines = Context::new(&config);
+    engines.processes.sweep().await;
+    let keeping = keep(&config, &app, store, cache, engines.clone(), &handle, stopped.clone())?;
 
     let leave = CancellationToken::new();
     let announcing =
@@ -81,6 +83,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
         let _ = announcing.await;
     }
     let _ = tokio::task::spawn_blocking(move || keeping.join()).await;
+    engines.processes.close().await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -122,6 +125,7 @@ fn keep(
     app: &App,
     store: Store,
     cache: Cache,
+    engines: Context,
     watcher: &Handle,
     stopped: CancellationToken,
 ) -> Result<JoinHandle<()>, Error> {
@@ -135,7 +139,7 @@ fn keep(
         store,
         cache,
         metrics: Arc::clone(&shared.metrics),
-        engines: Context::new(config),
+        engines,
         memory_used: Arc::clone(&app.memory_used),
         memory_bytes_max: config.load.memory_bytes_max,
     };

@@ -21,6 +21,9 @@ mod up;
 const PARENT_VARIABLE: &str = "HEADGATE_PARENT";
 
 fn main() -> ExitCode {
+    if let Some(code) = headgate_backend::guard() {
+        return code;
+    }
     follow_parent();
     let arguments = cli::Arguments::parse();
     match arguments.command {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use headgate_registry::StoreOptions;
 use serde::{Deserialize, Serialize};
 
+use super::process::ProcessWritten;
 use super::{Cache, Config, Drain, Limits, Load, Log, Onnx, Register};
 
 /// The whole file.
@@ -23,6 +24,7 @@ pub struct Written {
     pub limits: LimitsWritten,
     pub load: LoadWritten,
     pub onnx: OnnxWritten,
+    pub process: ProcessWritten,
     pub drain: DrainWritten,
     pub register: RegisterWritten,
     pub log: LogWritten,
@@ -143,6 +145,7 @@ impl Default for Written {
                 batch_delay_us: 0,
                 queue_rows_max: 16_384,
             },
+            process: ProcessWritten::default(),
             drain: DrainWritten { lame_duck_ms: 1000, deadline_ms: 30_000 },
             register: RegisterWritten {
                 gateways: Vec::new(),
@@ -200,13 +203,15 @@ impl Written {
         if self.instance.len() > 128 || self.instance.bytes().any(|b| !b.is_ascii_graphic()) {
             return Err("'instance' holds more than 128 bytes or one that is no visible ASCII".into());
         }
+        let cache = self.cache.check()?;
         Ok(Config {
             listen,
             store,
             store_options: self.store_options.options(),
             instance: none_if_empty(self.instance),
             poll_interval: at_least("poll_interval_ms", self.poll_interval_ms, 10)?,
-            cache: self.cache.check()?,
+            process: self.process.check(&cache.dir)?,
+            cache,
             limits: self.limits.check()?,
             load: Load {
                 concurrency: one_or_more("load.concurrency", self.load.concurrency)?,
@@ -398,6 +403,12 @@ mod tests {
             ("poll_interval_ms", "0", "'poll_interval_ms'"),
             ("limits.rows_max", "0", "'limits.rows_max'"),
             ("cache.dir", "relative", "'cache.dir'"),
+            ("process.concurrency", "0", "'process.concurrency'"),
+            ("process.dir", "relative", "'process.dir'"),
+            ("process.commands.x", "{}", "'process.commands.x.argv' is empty"),
+            ("process.commands.x.argv", "[\"./x\"]", "an absolute path expected"),
+            ("process.commands.x.arg", "[]", "the nearest known one is 'argv'"),
+            ("process.commands.a/b.argv", "[\"x\"]", "'a/b' is no name"),
             ("onnx.library", "relative.so", "'onnx.library'"),
             ("onnx.batch_rows_max", "0", "'onnx.batch_rows_max'"),
             ("register.gateways", "[\"https://x\"]", "'register.token'"),
