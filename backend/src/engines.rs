@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::life::stage::{Failure, off_thread};
 use crate::runtime::Runtime;
 
+mod mapped;
 mod native;
 pub mod onnx;
 pub mod process;
@@ -41,7 +42,7 @@ pub struct Context {
 
 /// Whether an engine takes its files as [`Content::Bytes`].
 pub fn reads_into_memory(engine: &str) -> bool {
-    engine != process::NAME
+    engine != process::NAME && !native::maps(engine)
 }
 
 /// Builds what scores a version: off the request threads, in `memory_left` bytes. What the manifest asks for and this

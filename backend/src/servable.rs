@@ -28,8 +28,8 @@ pub struct Servable {
     /// The digest, as a reply's header.
     pub digest_header: HeaderValue,
     runtime: Option<Runtime>,
-    /// What is held as long as the version is: memory of the budget, files of the cache.
-    _holds: Box<dyn std::any::Any + Send + Sync>,
+    /// What is held as long as the runtime is: memory of the budget, files of the cache.
+    holds: Box<dyn std::any::Any + Send + Sync>,
 }
 
 impl Servable {
@@ -52,7 +52,7 @@ impl Servable {
             manifest,
             series,
             runtime: Some(runtime.into()),
-            _holds: Box::new(holds),
+            holds: Box::new(holds),
         }
     }
 
@@ -112,9 +112,11 @@ impl Servable {
 impl Drop for Servable {
     fn drop(&mut self) {
         let Some(runtime) = self.runtime.take() else { return };
+        // Memory is given back to the budget, and files to the cache, when they are used no more.
+        let held = (runtime, std::mem::replace(&mut self.holds, Box::new(())));
         // Freeing a large model takes milliseconds, which no request's thread has. Where no thread can be started it is
         // freed here, as the closure is dropped.
-        let _ = std::thread::Builder::new().name("headgate-free".to_owned()).spawn(move || drop(runtime));
+        let _ = std::thread::Builder::new().name("headgate-free".to_owned()).spawn(move || drop(held));
     }
 }
 

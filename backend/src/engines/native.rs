@@ -1,15 +1,19 @@
 //! The engines of `headgate-engine`: forests and linear models, scored in the thread that asks.
 
-use headgate_engine::{Engine, Format, Limits, LoadError};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
 
-use super::Files;
+use headgate_engine::{Engine, Format, Limits, LoadError, linear};
+
+use super::{Content, Files, mapped};
 use crate::life::stage::Failure;
 
 /// The names that manifests have for one or several formats, and these.
 const FAMILIES: [(&str, &[Format]); 3] = [
     ("lightgbm", &[Format::LightgbmText]),
     ("xgboost", &[Format::XgboostJson, Format::XgboostUbj]),
-    ("linear", &[Format::LinearJson]),
+    ("linear", &[Format::LinearJson, Format::LinearHashed]),
 ];
 
 /// Whether a manifest may require it.
@@ -17,19 +21,43 @@ pub(super) fn known(required: &str) -> bool {
     required.parse::<Format>().is_ok() || FAMILIES.iter().any(|(name, _)| *name == required)
 }
 
+/// Whether an engine may map its file.
+pub(super) fn maps(engine: &str) -> bool {
+    matches!(engine, "linear" | "linear-hashed")
+}
+
 /// Builds an engine from its one model file.
 pub(super) fn load(name: &str, files: Files, memory_left: u64) -> Result<Box<dyn Engine>, Failure> {
-    let bytes = files.single(name)?.bytes()?;
-    let format = format(name, &bytes)?;
+    let content = files.single(name)?;
     let budget = usize::try_from(memory_left).unwrap_or(usize::MAX);
     let limits = Limits { max_memory_bytes: budget, ..Limits::default() };
-    headgate_engine::load(format, &bytes, &limits).map_err(|e| match e {
+    let loaded = match &content {
+        Content::Path(path) if maps(name) && begins_hashed(path).map_err(|e| unread(path, &e))? => {
+            let file = mapped::map(path).map_err(|e| unread(path, &e))?;
+            linear::open(Box::new(file), &limits)
+        }
+        _ => {
+            let bytes = content.bytes()?;
+            headgate_engine::load(format(name, &bytes)?, &bytes, &limits)
+        }
+    };
+    loaded.map_err(|e| match e {
         // Too large for what is free now; when something else has left it may fit.
         LoadError::TooLarge { limit, .. } if limit == budget => {
             Failure::passing(format!("model file: {e}, the memory left"))
         }
         e => Failure::own(format!("model file: {e}")),
     })
+}
+
+fn begins_hashed(path: &Path) -> io::Result<bool> {
+    let mut start = Vec::new();
+    File::open(path)?.take(16).read_to_end(&mut start)?;
+    Ok(linear::is_hashed(&start))
+}
+
+fn unread(path: &Path, error: &io::Error) -> Failure {
+    Failure::passing(format!("reading {}: {error}", path.display()))
 }
 
 fn format(name: &str, bytes: &[u8]) -> Result<Format, Failure> {
