@@ -7,5 +7,6 @@ mod clients;
 mod doors;
 mod life;
 mod outages;
+mod processes;
 mod program;
 mod support;

@@ -12,7 +12,7 @@ const CHUNK: usize = 64 << 10;
 /// else a processor.
 const PAUSE: Duration = Duration::from_millis(1);
 /// How often dropped lines are told.
-const TOLD_EVERY: Duration = Duration::from_secs(10);
+const TOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// Whose log it is.
 #[derive(Clone, Debug)]
@@ -54,16 +54,19 @@ pub(super) async fn forward(
     let (model, version) = (&label.model, label.version);
     let mut sieve = Sieve::new(lines_per_s, line_bytes_max, Instant::now());
     let mut chunk = vec![0; CHUNK];
-    let mut told = Instant::now();
+    let mut tell_at = Instant::now() + TOLD_EVERY;
     let emit = |line: &str| tracing::info!(%model, %version, stream, line, "process");
-    while let Ok(read @ 1..) = pipe.read(&mut chunk).await {
+    loop {
         let before = sieve.bytes_dropped;
-        sieve.take(&chunk[..read], Instant::now(), emit);
-        if sieve.bytes_dropped > before {
-            if told.elapsed() > TOLD_EVERY {
-                told = Instant::now();
+        match tokio::time::timeout_at(tell_at, pipe.read(&mut chunk)).await {
+            Ok(Ok(read @ 1..)) => sieve.take(&chunk[..read], Instant::now(), emit),
+            Ok(_) => break,
+            Err(_) => {
                 sieve.tell(&label, stream);
+                tell_at = Instant::now() + TOLD_EVERY;
             }
+        }
+        if sieve.bytes_dropped > before {
             tokio::time::sleep(PAUSE).await;
         }
     }

@@ -58,6 +58,11 @@ impl Server {
         Self { addr, stop: Some(stop), running, _cache: None }
     }
 
+    /// One that runs elsewhere.
+    pub(crate) fn at(addr: SocketAddr) -> Self {
+        Self { addr, stop: None, running: tokio::spawn(async { Ok(()) }), _cache: None }
+    }
+
     pub(crate) async fn ready(&self) {
         until("ready", || async { get(self.addr, "/v2/health/ready").await.status == 200 }).await;
     }
