@@ -55,6 +55,33 @@ pub(crate) fn linear(model: &str, weights: [f64; 2]) -> (NewVersion, Vec<u8>) {
     (version(model, "linear", inputs, "score", Some(golden), &bytes), bytes)
 }
 
+/// How many texts a row of the model [`hashed`] has.
+pub(crate) const HASHED_FIELDS: usize = 40;
+
+/// A linear model of texts `c0`, `c1`, ..., over 2^`bits` buckets that all weigh the same.
+pub(crate) fn hashed(model: &str, bits: u32, weight: f32) -> (NewVersion, Vec<u8>) {
+    let names: Vec<String> = (0..HASHED_FIELDS).map(|at| format!("c{at}")).collect();
+    let fields: Vec<_> = names.iter().map(|name| json!({"kind": "category", "input": name})).collect();
+    let header = json!({
+        "hash": "sklearn-unsigned", "link": "identity", "buckets": 1u32 << bits, "weights": "f32", "bias": [0.0],
+        "fields": fields
+    });
+    let header = serde_json::to_vec(&header).unwrap();
+    let mut bytes = b"HGLINEAR\x02\0\0\0".to_vec();
+    bytes.extend((header.len() as u32).to_le_bytes());
+    bytes.extend((1u64 << bits).to_le_bytes());
+    bytes.extend(header);
+    bytes.resize(bytes.len().next_multiple_of(64), 0);
+    bytes.extend(weight.to_le_bytes().repeat(1 << bits));
+    let texts = |at: usize| vec![Cell::Text(format!("a{at}")), Cell::Missing];
+    let inputs = names.iter().enumerate().map(|(at, name)| GoldenInput { name: name.clone(), values: texts(at) });
+    let scores = vec![Real(HASHED_FIELDS as f64 * f64::from(weight)), Real(0.0)];
+    let golden =
+        Golden { rows: 2, inputs: inputs.collect(), margins: scores.clone(), outputs: scores, tolerance: 1e-9 };
+    let inputs = names.into_iter().map(|name| Input { dtype: Dtype::Bytes, ..Input::numeric(name) }).collect();
+    (version(model, "linear", inputs, "score", Some(golden), &bytes), bytes)
+}
+
 /// A LightGBM model of one tree: -0.5 up to age 30.5, else 0.25, as a probability.
 pub(crate) fn lightgbm(model: &str, golden: Option<Golden>) -> (NewVersion, Vec<u8>) {
     let bytes = include_bytes!("stump.txt").to_vec();
