@@ -2,7 +2,7 @@
 # tools/setup, once.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: up test lint bench fuzz help setup
+.PHONY: up test lint bench bench-engine fuzz help setup
 
 up: ## run the whole system here: file store, sample model, two backends, a gateway (ARGS="--backends 3 ...")
 	@tools/setup up
@@ -24,6 +24,10 @@ bench: ## the numbers in README: swaps under load, kills, publish to serving, ma
 	@cargo build --release --locked -p headgate -p headgate-loadtests
 	@tools/bench
 
+bench-engine: ## the engine beside LightGBM, lleaves, ONNX Runtime, XGBoost, ...: a table and a plot in target/bench-engine
+	@tools/setup up
+	@tools/bench-engine/run
+
 fuzz: ## a minute of fuzzing for each reader of foreign bytes (needs a nightly compiler and cargo-fuzz)
 	@mkdir -p fuzz/corpus/model_file && cp crates/engine/tests/it/fixtures/*.model fuzz/corpus/model_file
 	@cd fuzz && for target in path documents model_file; do cargo +nightly fuzz run $$target -- -max_total_time=60 || exit 1; done
@@ -32,4 +36,4 @@ setup: ## install what `up` and `test` need, without running them
 	@tools/setup test
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
