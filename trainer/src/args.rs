@@ -83,7 +83,7 @@ pub struct TrainArgs {
 /// `headgate publish`.
 #[derive(Clone, Debug, Args)]
 pub struct PublishArgs {
-    /// The model's file: LightGBM's text, or XGBoost's JSON or UBJSON
+    /// The model's file: LightGBM's text, XGBoost's JSON or UBJSON, or a linear model
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// The model's name
@@ -93,6 +93,10 @@ pub struct PublishArgs {
     /// `margin` and `output` (or `margin_0`, `margin_1`, ...) for the results
     #[arg(long, value_name = "FILE", required_unless_present = "no_proof")]
     pub golden: Option<PathBuf>,
+    /// How far a result may be from these rows', relative above 1: for linear models and other engines that sum in another
+    /// order than the training library
+    #[arg(long, value_name = "X", requires = "golden")]
+    pub tolerance: Option<f64>,
     /// Publish without such rows: backends then can't prove that they score as the training library does
     #[arg(long, conflicts_with = "golden")]
     pub no_proof: bool,

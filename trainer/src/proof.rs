@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use headgate_contract::manifest::Signature;
 use headgate_contract::manifest::golden::{Cell, Golden, Precision, Results, Unproven};
+use headgate_contract::manifest::{Dtype, Signature};
 use headgate_contract::real;
 use headgate_engine::{Batch, Engine, MarginKind, Outputs, Scratch, Want};
 
@@ -11,7 +11,7 @@ use headgate_engine::{Batch, Engine, MarginKind, Outputs, Scratch, Want};
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ProofError {
     /// A golden cell is of the wrong type.
-    #[error("golden row {row}, feature '{feature}': {came} came, a number expected")]
+    #[error("golden row {row}, feature '{feature}': {came} came, a {expected} expected")]
     Cell {
         /// The row, from 0.
         row: usize,
@@ -19,6 +19,8 @@ pub enum ProofError {
         feature: String,
         /// What came.
         came: String,
+        /// What was expected: a number, or a text.
+        expected: &'static str,
     },
     /// The model does not fit its signature.
     #[error("the model has {model} {what}, {expected} expected")]
@@ -66,19 +68,20 @@ pub(crate) fn batch(signature: &Signature, golden: &Golden) -> Result<Batch, Pro
             .categories
             .as_ref()
             .map(|list| list.iter().enumerate().map(|(code, text)| (text.as_str(), code as f64)).collect());
+        let texts = codes.is_none() && input.dtype == Dtype::Bytes;
         for (row, cell) in column.values.iter().enumerate() {
+            let broken =
+                |expected| ProofError::Cell { row, feature: input.name.clone(), came: format!("{cell:?}"), expected };
             let value = match (cell, &codes) {
                 (Cell::Missing, _) => f64::NAN,
+                (Cell::Text(text), None) if texts => batch.texts_mut().push(text) as f64,
+                _ if texts => return Err(broken("text")),
                 (Cell::Text(text), Some(codes)) => codes.get(text.as_str()).copied().unwrap_or(f64::NAN),
                 (Cell::Bool(value), None) => f64::from(u8::from(*value)),
                 (Cell::Number(value), None) => *value,
                 (cell, _) => {
                     let word = if let Cell::Text(text) = cell { real::word(text) } else { None };
-                    word.ok_or_else(|| ProofError::Cell {
-                        row,
-                        feature: input.name.clone(),
-                        came: format!("{cell:?}"),
-                    })?
+                    word.ok_or_else(|| broken("number"))?
                 }
             };
             batch.set(row, at, value);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 
-use headgate_contract::manifest::{EngineSpec, Golden, Lineage};
+use headgate_contract::manifest::{EngineSpec, Golden, Lineage, golden};
 use headgate_contract::real::Real;
 use headgate_contract::{Digest, ModelName};
 use headgate_engine::{Batch, Engine, Limits, Outputs, Scratch, Want};
@@ -82,7 +82,7 @@ fn read(args: &PublishArgs) -> Result<(NewVersion, NamedTempFile, Vec<String>), 
     let bytes = load(&args.file)?;
     let no_model = |why: String| PublishError::Model { path: path.clone(), why };
     let format = headgate_engine::sniff(&bytes).ok_or_else(|| {
-        no_model("it is neither LightGBM's text nor XGBoost's JSON or UBJSON nor a linear model's JSON".to_owned())
+        no_model("it is neither LightGBM's text nor XGBoost's JSON or UBJSON nor a linear model".to_owned())
     })?;
     let engine = headgate_engine::load(format, &bytes, &Limits::default()).map_err(|e| no_model(e.to_string()))?;
     let mut notes = Vec::new();
@@ -98,13 +98,16 @@ fn read(args: &PublishArgs) -> Result<(NewVersion, NamedTempFile, Vec<String>), 
             digests.push(Digest::of(&rows));
             let broken = |why: String| PublishError::Golden { path: file.display().to_string(), why };
             let mut golden = rows::read(&rows, &derived.signature, &mut notes).map_err(broken)?;
+            golden.tolerance = tolerance(args, derived.engine)?;
             if golden.outputs.is_empty() {
                 notes.push("golden rows without outputs: the margins are proven, outputs follow from them".to_owned());
                 fill_outputs(engine.as_ref(), &derived, &mut golden)?;
             } else if golden.margins.is_empty() {
-                notes.push(
-                    "golden rows without margins: the outputs are proven, within 2 units in the last place".to_owned(),
-                );
+                let within = match golden.tolerance {
+                    0.0 => "2 units in the last place".to_owned(),
+                    stated => stated.to_string(),
+                };
+                notes.push(format!("golden rows without margins: the outputs are proven, within {within}"));
             }
             golden.check(&derived.signature).map_err(broken)?;
             proof::prove(derived.engine, engine.as_ref(), &derived.signature, &golden)?;
@@ -113,6 +116,17 @@ fn read(args: &PublishArgs) -> Result<(NewVersion, NamedTempFile, Vec<String>), 
     };
     let copy = copy(&bytes)?;
     Ok((new_version(args, derived, golden, &digests, copy.path())?, copy, notes))
+}
+
+/// What golden rows may be apart by.
+fn tolerance(args: &PublishArgs, engine: &str) -> Result<f64, PublishError> {
+    match args.tolerance {
+        Some(_) if !golden::is_tolerant(engine) => {
+            let words = format!("--tolerance: a model of engine '{engine}' is held to the training library's own bits");
+            Err(PublishError::Option(words))
+        }
+        stated => Ok(stated.unwrap_or_default()),
+    }
 }
 
 /// The bytes that were looked at, in a file of our own: the user's may be another before it has gone up.
@@ -191,6 +205,9 @@ fn build_key(args: &PublishArgs, digests: &[Digest]) -> Digest {
     named("params", &args.params);
     named("data", &args.data);
     named("code", args.code.as_slice());
+    if let Some(tolerance) = args.tolerance {
+        named("tolerance", &[tolerance.to_string()]);
+    }
     named("salt", args.force.then(key::salt).as_slice());
     Digest::of_parts(parts.iter().map(String::as_bytes))
 }

@@ -2,7 +2,7 @@
 
 use headgate_contract::manifest::golden::{GoldenInput, ROWS_MAX};
 use headgate_contract::manifest::signature::Role;
-use headgate_contract::manifest::{Cell, Golden, Signature};
+use headgate_contract::manifest::{Cell, Dtype, Golden, Input, Signature};
 use headgate_contract::real::{self, Real};
 use serde_json::{Map, Value};
 
@@ -95,12 +95,13 @@ impl Rows<'_> {
         Ok(more)
     }
 
-    /// A CSV cell: text to a categorical feature, else a number where it is one.
+    /// A CSV cell: text to a feature of texts or categories, else a number where it is one.
     fn text_cell(&self, place: Place, text: &str) -> Cell {
-        let categorical = matches!(place, Place::Feature(at) if self.signature.inputs[at].categories.is_some());
+        let texts = |input: &Input| input.categories.is_some() || input.dtype == Dtype::Bytes;
+        let is_text = matches!(place, Place::Feature(at) if texts(&self.signature.inputs[at]));
         match text {
             "" => Cell::Missing,
-            text if categorical => Cell::Text(text.to_owned()),
+            text if is_text => Cell::Text(text.to_owned()),
             "true" | "True" => Cell::Bool(true),
             "false" | "False" => Cell::Bool(false),
             text => text.parse::<f64>().map_or_else(|_| Cell::Text(text.to_owned()), Cell::from),
@@ -193,7 +194,7 @@ fn put(values: &mut Vec<f64>, at: usize, what: &str, cell: &Cell) -> Result<(), 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use headgate_contract::manifest::{Dtype, Input, Output};
+    use headgate_contract::manifest::Output;
 
     use super::*;
 

@@ -16,7 +16,7 @@ struct Cli {
     publish: PublishArgs,
 }
 
-async fn publish(rig: &Rig, args: &[&str]) -> Result<PublishReport, PublishError> {
+pub(crate) async fn publish(rig: &Rig, args: &[&str]) -> Result<PublishReport, PublishError> {
     let cli = Cli::try_parse_from(std::iter::once("publish").chain(args.iter().copied())).unwrap();
     headgate_trainer::publish::publish(cli.publish, rig.context()).await
 }

@@ -5,6 +5,7 @@ mod bad;
 mod bank;
 mod bucket;
 mod elsewhere;
+mod hashed;
 mod parquet;
 mod rig;
 mod small;

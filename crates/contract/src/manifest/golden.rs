@@ -17,6 +17,11 @@ pub const ULPS: u64 = 2;
 /// Engines that may be held to a stated tolerance, as they do not promise bits: by how their names begin.
 const TOLERANT: [&str; 3] = ["linear", "onnx", "process"];
 
+/// Whether an engine may be held to [`Golden::tolerance`]; the others are held to their own promise.
+pub fn is_tolerant(engine: &str) -> bool {
+    TOLERANT.iter().any(|t| engine.starts_with(t))
+}
+
 /// Golden rows, by column as callers would send them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Golden {
@@ -117,7 +122,7 @@ impl Golden {
     /// there are golden ones; of outputs the first of each row, as many as there are golden ones.
     pub fn compare(&self, engine: &str, results: Results<'_>) -> Result<(), Unproven> {
         let Results { precision, margins, outputs } = results;
-        let (exact, close) = match TOLERANT.iter().any(|t| engine.starts_with(t)) && self.tolerance > 0.0 {
+        let (exact, close) = match is_tolerant(engine) && self.tolerance > 0.0 {
             true => (Agreement::Tolerance(self.tolerance), Agreement::Tolerance(self.tolerance)),
             false => (Agreement::Bits(precision), Agreement::Ulps(precision)),
         };
