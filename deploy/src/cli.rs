@@ -86,6 +86,9 @@ pub(crate) struct Up {
     /// Don't train the sample model
     #[arg(long)]
     pub(crate) no_sample: bool,
+    /// Run versions that bring Python code with this interpreter: whoever may write to the store then runs code here
+    #[arg(long, value_name = "PYTHON")]
+    pub(crate) process_python: Option<String>,
 }
 
 /// `headgate versions`.

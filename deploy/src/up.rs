@@ -146,7 +146,7 @@ impl System {
         for number in FIRST_BACKEND..FIRST_BACKEND + up.backends {
             let address = port::free(next_port)?;
             next_port = address.port().saturating_add(1);
-            backends.push((Supervised::start(backend(dir, store, number, address)), address));
+            backends.push((Supervised::start(backend(dir, store, up, number, address)), address));
         }
         let addresses: Vec<SocketAddr> = backends.iter().map(|(_, address)| *address).collect();
         let gateway = Supervised::start(gateway(dir, up, &addresses));
@@ -207,7 +207,7 @@ fn cache_dir(dir: &Path, number: u16) -> PathBuf {
     dir.join("cache").join(backend_name(number))
 }
 
-fn backend(dir: &Path, store: &str, number: u16, address: SocketAddr) -> Part {
+fn backend(dir: &Path, store: &str, up: &Up, number: u16, address: SocketAddr) -> Part {
     let name = backend_name(number);
     let cache = cache_dir(dir, number);
     let arguments = [
@@ -221,7 +221,21 @@ fn backend(dir: &Path, store: &str, number: u16, address: SocketAddr) -> Part {
         "--instance",
         &name,
     ];
-    Part { arguments: arguments.map(str::to_owned).to_vec(), log: log_file(dir, &name), name }
+    let mut arguments = arguments.map(str::to_owned).to_vec();
+    if let Some(python) = &up.process_python {
+        let argv = serde_json::json!([interpreter(python), "{python-runner}"]);
+        arguments.extend(["--set".to_owned(), format!("process.commands.python.argv={argv}")]);
+    }
+    Part { arguments, log: log_file(dir, &name), name }
+}
+
+/// A program as it was typed, found from any directory.
+fn interpreter(typed: &str) -> String {
+    match typed.contains('/') {
+        // Not through links: a virtual environment's interpreter is one, and is known by where that lies.
+        true => std::path::absolute(typed).map_or_else(|_| typed.to_owned(), |path| path.display().to_string()),
+        false => typed.to_owned(),
+    }
 }
 
 fn gateway(dir: &Path, up: &Up, backends: &[SocketAddr]) -> Part {

@@ -48,20 +48,21 @@ pub(crate) async fn run(global: &Global, args: Verify) -> Result<(), CommandErro
     let servable = workshop.prepare(&model, wanted, reached).await.map_err(|failure| {
         CommandError::Unproven(format!("version {version} of model {model} would be refused: {}", failure.reason))
     })?;
-    let rows = manifest.golden.as_ref().map_or(0, |golden| golden.rows);
+    let (rows, tolerance) = manifest.golden.as_ref().map_or((0, 0.0), |golden| (golden.rows, golden.tolerance));
     let document = json!({
         "model": model, "version": version, "digest": digest, "golden_rows": rows,
-        "memory_bytes": servable.memory_bytes(), "cost_ns_per_row": servable.cost_ns_per_row(),
+        "memory_bytes": servable.memory_bytes(), "cost_ns_per_row": servable.cost_ns_per_row(false),
     });
     output::print(global.style(), &document, || {
         let proof = match rows {
             0 => "it has no golden rows, so nothing proves its scores".to_owned(),
+            rows if tolerance > 0.0 => format!("{rows} golden rows reproduce, within {tolerance}"),
             rows => format!("{rows} golden rows reproduce, margins to the bit"),
         };
         format!(
             "version {version} of model {model} is good: digests agree, {proof}; {} in memory, about {:.1} us a row",
             super::versions::size(servable.memory_bytes()),
-            servable.cost_ns_per_row() / 1000.0
+            servable.cost_ns_per_row(false) / 1000.0
         )
     });
     Ok(())

@@ -89,7 +89,10 @@ mod tests {
     fn the_lines_say_where_store_and_gateway_are_outside_the_default_directory() {
         let lines = |dir: &str| {
             let (listen, admin) = ("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap());
-            sample_lines("s3://b/p", &Up { backends: 1, listen, admin, dir: dir.into(), no_sample: false })
+            sample_lines(
+                "s3://b/p",
+                &Up { backends: 1, listen, admin, dir: dir.into(), no_sample: false, process_python: None },
+            )
         };
         let commands = |lines: &str, place: &str| lines.lines().filter(|line| line.ends_with(place)).count();
         assert_eq!(commands(&lines("elsewhere"), " --store s3://b/p --admin 127.0.0.1:2"), 3);
