@@ -90,8 +90,9 @@ impl Forest {
     fn explain_tree(&self, table: &Table, tree: usize, block: &mut Block<'_>) {
         let range = self.range(tree);
         let (root, size) = (range.start, table.sizes[tree] as usize);
-        let (nodes, covers, above) = (&self.nodes[range.clone()], &self.covers[range.clone()], &table.above[range]);
-        let of = Tree { forest: self, nodes, covers, above, root, points: &table.points[size] };
+        let splits = table.splits(self, tree);
+        let (nodes, covers) = (&self.nodes[range.clone()], &self.covers[range]);
+        let of = Tree { forest: self, nodes, covers, splits, root, points: &table.points[size] };
         let group = self.groups[tree] as usize;
         match SIZES[size] {
             2 => block.explain::<2>(of, group),
@@ -107,13 +108,17 @@ impl Forest {
 
 impl Block<'_> {
     fn explain<const Q: usize>(&mut self, tree: Tree<'_>, group: usize) {
-        tree.prepare::<Q>(self.room);
+        let alone = self.rows == 1;
+        tree.prepare::<Q>(self.room, alone);
         for r in 0..self.rows {
             let margin = (self.first + r) * self.width + group;
             let row = Row { values: self.values.get(r..).unwrap_or_default(), stride: self.rows };
             let to = &mut self.contributions[margin * self.columns..][..self.columns];
-            let leaf = tree.explain::<Q>(self.room, row, to);
+            let leaf = tree.explain::<Q>(self.room, alone, row, to);
             self.sums.add(margin, leaf);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Valid files with bytes changed: whatever comes of it, nothing panics, and what loads can score.
 
-use headgate_engine::{Batch, Format, Limits, Outputs, Scratch, Want, lightgbm, load, sniff, xgboost};
+use headgate_engine::{Batch, Format, Limits, Outputs, ScoreError, Scratch, Want, lightgbm, load, sniff, xgboost};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -100,6 +100,15 @@ fn survives(format: Format, bytes: &[u8]) {
             .unwrap();
         assert_eq!(out.margins.len(), rows * engine.margin_width());
         assert_eq!(out.values.len(), rows * engine.output_width());
+        let want = Want { contributions: true, ..Want::default() };
+        match engine.score(&batch, &mut Scratch::default(), &mut out, want) {
+            Ok(()) => {
+                assert_eq!(out.contributions.len(), rows * engine.margin_width() * (engine.inputs() + 1));
+                assert_eq!(engine.no_contributions(), None);
+            }
+            Err(ScoreError::Contributions(why)) => assert_eq!(engine.no_contributions(), Some(why)),
+            Err(e) => panic!("{e}"),
+        }
     }
 }
 

@@ -15,12 +15,20 @@ const LINEAR: &str = "its leaves are linear models";
 const WIDE: &str = "one of its trees asks over 128 different features on one path";
 const LARGE: &str = "one of its trees is too large: over 4194304 in nodes x half the features asked on one path";
 
+/// A split, its places counted within the tree.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Split {
+    pub(super) node: u32,
+    /// The nearest node above, or itself, that a split of the same column leads to; the root, to which none leads, stands
+    /// for none.
+    pub(super) above: u32,
+}
+
 /// What is known of a forest's trees.
 #[derive(Debug)]
 pub(in crate::forest) struct Table {
-    /// For each split the nearest node above, or itself, that a split of the same column leads to; counted within the
-    /// tree, so that the root, to which none leads, stands for none.
-    pub(super) above: Vec<u32>,
+    /// All trees' splits, in the order of the nodes.
+    splits: Vec<Split>,
     /// Each tree's place in [`points::SIZES`].
     pub(super) sizes: Vec<u8>,
     /// Quadrature points by place in [`points::SIZES`].
@@ -41,7 +49,7 @@ impl Table {
         }
         check_covers(forest)?;
         let mut table = Self {
-            above: vec![0; forest.nodes.len()],
+            splits: Vec::with_capacity(forest.nodes.len() / 2),
             sizes: Vec::with_capacity(forest.roots.len()),
             points: points::SIZES.map(Points::new).into(),
             bias: start.to_vec(),
@@ -51,7 +59,10 @@ impl Table {
         let mut paths = Paths::new(forest);
         for tree in 0..forest.roots.len() {
             let range = forest.range(tree);
-            let columns = paths.walk(&forest.nodes[range.clone()], range.start, &mut table.above[range.clone()]);
+            let nodes = &forest.nodes[range.clone()];
+            let columns = paths.walk(nodes, range.start);
+            let splits = nodes.iter().zip(0..).zip(&paths.above).filter(|((node, _), _)| node.meta & SPLIT != 0);
+            table.splits.extend(splits.map(|((_, node), &above)| Split { node, above }));
             let size = points::size_for(columns).ok_or(WIDE)?;
             let values = range.len().saturating_mul(points::SIZES[size]);
             if values > VALUES_MAX {
@@ -68,7 +79,14 @@ impl Table {
     pub(in crate::forest) fn memory_bytes(&self) -> usize {
         let points: usize = self.points.iter().map(|p| 3 * size_of_val(p.at.as_slice())).sum();
         let margins = size_of_val(self.bias.as_slice()) + size_of_val(self.scale.as_slice());
-        size_of_val(self.above.as_slice()) + self.sizes.len() + points + margins
+        size_of_val(self.splits.as_slice()) + self.sizes.len() + points + margins
+    }
+
+    /// The splits of a tree.
+    pub(super) fn splits(&self, forest: &Forest, tree: usize) -> &[Split] {
+        let range = forest.range(tree);
+        // A tree of n splits has n + 1 leaves.
+        &self.splits[(range.start - tree) / 2..][..range.len() / 2]
     }
 
     /// Adds what a tree gives on average: its leaves, each weighed by its share of the training rows.
@@ -122,6 +140,8 @@ struct Paths<'a> {
     /// For each column the deepest node of the path that a split of the column leads to; 0: none.
     deepest: Vec<u32>,
     steps: Vec<Step>,
+    /// For each node of the tree [`Split::above`].
+    above: Vec<u32>,
 }
 
 enum Step {
@@ -134,13 +154,15 @@ enum Step {
 impl<'a> Paths<'a> {
     fn new(forest: &'a Forest) -> Self {
         let columns = forest.slots.iter().map(|s| s.column as usize + 1).max().unwrap_or(0);
-        Self { forest, deepest: vec![0; columns], steps: Vec::new() }
+        Self { forest, deepest: vec![0; columns], steps: Vec::new(), above: Vec::new() }
     }
 
-    /// Fills [`Table::above`] for one tree, and answers how many different columns a path asks at most.
-    fn walk(&mut self, nodes: &[Node], root: usize, above: &mut [u32]) -> usize {
+    /// Fills `above` for one tree, and answers how many different columns a path asks at most.
+    fn walk(&mut self, nodes: &[Node], root: usize) -> usize {
         let (mut columns, mut most) = (0, 0);
-        self.split(nodes, root, 0, above);
+        self.above.clear();
+        self.above.resize(nodes.len(), 0);
+        self.split(nodes, root, 0);
         while let Some(step) = self.steps.pop() {
             match step {
                 Step::Down { node, column } => {
@@ -148,7 +170,7 @@ impl<'a> Paths<'a> {
                     self.steps.push(Step::Up { column, before });
                     columns += usize::from(before == 0);
                     most = most.max(columns);
-                    self.split(nodes, root, node, above);
+                    self.split(nodes, root, node);
                 }
                 Step::Up { column, before } => {
                     self.deepest[column as usize] = before;
@@ -159,11 +181,11 @@ impl<'a> Paths<'a> {
         most
     }
 
-    fn split(&mut self, nodes: &[Node], root: usize, at: u32, above: &mut [u32]) {
+    fn split(&mut self, nodes: &[Node], root: usize, at: u32) {
         let node = nodes[at as usize];
         if node.meta & SPLIT != 0 {
             let column = self.forest.slots[(node.meta >> FLAG_BITS) as usize].column;
-            above[at as usize] = self.deepest[column as usize];
+            self.above[at as usize] = self.deepest[column as usize];
             let left = node.child - root as u32;
             self.steps.push(Step::Down { node: left + 1, column });
             self.steps.push(Step::Down { node: left, column });

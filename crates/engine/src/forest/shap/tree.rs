@@ -1,6 +1,9 @@
 //! One tree, one row: down and up again.
 
+use std::array::from_fn;
+
 use super::points::Points;
+use super::table::Split;
 use crate::forest::{CATEGORY, FLAG_BITS, Forest, IN_SET_RIGHT, MISSING_LEFT, Node, SPLIT};
 
 /// A row as the splits see it: the value of slot `s` is at `s * stride`.
@@ -16,8 +19,7 @@ pub(super) struct Tree<'a> {
     pub(super) forest: &'a Forest,
     pub(super) nodes: &'a [Node],
     pub(super) covers: &'a [f64],
-    /// [`super::Table::above`].
-    pub(super) above: &'a [u32],
+    pub(super) splits: &'a [Split],
     /// The root's place in the forest.
     pub(super) root: usize,
     pub(super) points: &'a Points,
@@ -26,10 +28,7 @@ pub(super) struct Tree<'a> {
 /// Working memory, reused from tree to tree. One value, or one for each point, for each node.
 #[derive(Default)]
 pub(super) struct Room {
-    /// The node's share of the rows of the node above it.
-    share: Vec<f64>,
-    /// The product of the shares along the path, over the splits of the column that leads here: `z`.
-    z: Vec<f64>,
+    known: Vec<Known>,
     /// `1 / (z (1 - t) + t)`.
     inverse: Vec<f64>,
     /// On the way down the product of the path's factors, on the way up the sum of the leaves below, each with its product.
@@ -40,73 +39,85 @@ pub(super) struct Room {
     on: Vec<bool>,
 }
 
+/// What all rows see of a node.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    /// The node's share of the rows of the node above it.
+    share: f64,
+    /// The product of the shares along the path, over the splits of the column that leads here: `z`.
+    z: f64,
+    /// A leaf's value, 1 for a split.
+    value: f64,
+}
+
 impl Tree<'_> {
-    /// What is the same for all rows.
-    pub(super) fn prepare<const Q: usize>(self, room: &mut Room) {
+    /// What is the same for all rows; the inverses only where there are several, as a row alone needs few of them.
+    pub(super) fn prepare<const Q: usize>(self, room: &mut Room, alone: bool) {
         let len = self.nodes.len();
-        room.share.resize(len, 0.0);
-        room.z.resize(len, 0.0);
+        room.known.resize(len, Known::default());
         room.hot.resize(len, 0);
         room.on.resize(len, false);
         room.sums.resize(len * Q, 0.0);
         room.inverse.resize(len * Q, 0.0);
         let inverse = room.inverse.as_chunks_mut::<Q>().0;
+        let (t, rest) = (points::<Q>(&self.points.at), points::<Q>(&self.points.rest));
         // The root stands for a column that no split of the path has asked yet.
-        (room.z[0], inverse[0]) = (1.0, [1.0; Q]);
-        for (at, node) in self.nodes.iter().enumerate() {
-            let Some(left) = self.left(node) else { continue };
-            for child in [left, left + 1] {
-                let share = self.covers[child] / self.covers[at];
-                let z = room.z[self.above[at] as usize] * share;
-                (room.share[child], room.z[child]) = (share, z);
-                for (q, inverse) in inverse[child].iter_mut().enumerate() {
-                    *inverse = 1.0 / (z * self.points.rest[q] + self.points.at[q]);
+        room.known[0] = Known { share: 1.0, z: 1.0, value: self.value(0) };
+        inverse[0] = [1.0; Q];
+        for &Split { node, above } in self.splits {
+            let whole = 1.0 / self.covers[node as usize];
+            let before = room.known[above as usize].z;
+            for child in self.children(node) {
+                let share = self.covers[child] * whole;
+                let z = before * share;
+                room.known[child] = Known { share, z, value: self.value(child) };
+                if !alone {
+                    inverse[child] = from_fn(|q| 1.0 / (z * rest[q] + t[q]));
                 }
             }
         }
     }
 
     /// Adds what each column adds to the row's margin, and answers the row's leaf.
-    pub(super) fn explain<const Q: usize>(self, room: &mut Room, row: Row<'_>, to: &mut [f64]) -> f64 {
-        self.down::<Q>(room, row);
+    pub(super) fn explain<const Q: usize>(self, room: &mut Room, alone: bool, row: Row<'_>, to: &mut [f64]) -> f64 {
+        self.down::<Q>(room, alone, row);
         self.up::<Q>(room, to);
         let mut at = 0;
-        while self.left(&self.nodes[at]).is_some() {
+        while self.nodes[at].meta & SPLIT != 0 {
             at = room.hot[at] as usize;
         }
         self.nodes[at].value
     }
 
-    fn down<const Q: usize>(self, room: &mut Room, row: Row<'_>) {
-        let (inverse, sums) = (room.inverse.as_chunks::<Q>().0, room.sums.as_chunks_mut::<Q>().0);
+    fn down<const Q: usize>(self, room: &mut Room, alone: bool, row: Row<'_>) {
+        let (inverse, sums) = (room.inverse.as_chunks_mut::<Q>().0, room.sums.as_chunks_mut::<Q>().0);
         let (t, rest) = (points::<Q>(&self.points.at), points::<Q>(&self.points.rest));
         sums[0] = *points::<Q>(&self.points.weight);
         room.on[0] = true;
-        for (at, node) in self.nodes.iter().enumerate() {
-            let path = sums[at];
-            let Some(left) = self.left(node) else {
-                sums[at] = path.map(|p| p * node.value);
-                continue;
-            };
-            let goes_right = usize::from(!self.forest.goes_left(*node, row));
-            let (hot, cold) = (left + goes_right, left + 1 - goes_right);
+        for &Split { node, above } in self.splits {
+            let [left, right] = self.children(node);
+            let (at, above) = (node as usize, above as usize);
+            let goes_right = usize::from(!self.forest.goes_left(self.nodes[at], row));
+            let (hot, cold) = (left + goes_right, right - goes_right);
             room.hot[at] = hot as u32;
-            let above = self.above[at] as usize;
-            let on = room.on[above];
+            let (path, on) = (sums[at], room.on[above]);
             (room.on[hot], room.on[cold]) = (on, false);
+            let (of_hot, of_cold) = (room.known[hot], room.known[cold]);
             if on {
                 // The column's factor so far is taken out, the one down to here put in.
-                let (hot_z, cold_z, inverse) = (room.z[hot], room.z[cold], &inverse[above]);
-                for q in 0..Q {
-                    let others = path[q] * inverse[q];
-                    sums[hot][q] = others * (hot_z * rest[q] + t[q]);
-                    sums[cold][q] = others * (cold_z * rest[q]);
+                let before = &inverse[above];
+                let others: [f64; Q] = from_fn(|q| path[q] * before[q]);
+                let factor: [f64; Q] = from_fn(|q| of_hot.z * rest[q] + t[q]);
+                let cold_factor = of_cold.z * of_cold.value;
+                sums[hot] = from_fn(|q| others[q] * factor[q] * of_hot.value);
+                sums[cold] = from_fn(|q| others[q] * rest[q] * cold_factor);
+                if alone {
+                    inverse[hot] = factor.map(|f| 1.0 / f);
                 }
             } else {
-                for child in [hot, cold] {
-                    let share = room.share[child];
-                    sums[child] = path.map(|p| p * share);
-                }
+                let (hot_factor, cold_factor) = (of_hot.share * of_hot.value, of_cold.share * of_cold.value);
+                sums[hot] = path.map(|p| p * hot_factor);
+                sums[cold] = path.map(|p| p * cold_factor);
             }
         }
     }
@@ -117,31 +128,31 @@ impl Tree<'_> {
     fn up<const Q: usize>(self, room: &mut Room, to: &mut [f64]) {
         let (inverse, sums) = (room.inverse.as_chunks::<Q>().0, room.sums.as_chunks_mut::<Q>().0);
         let off: [f64; Q] = points::<Q>(&self.points.rest).map(|rest| 1.0 / rest);
-        for (at, node) in self.nodes.iter().enumerate().rev() {
-            let Some(left) = self.left(node) else { continue };
-            let hot = room.hot[at] as usize;
-            let cold = 2 * left + 1 - hot;
-            let (below_hot, below_cold) = (sums[hot], sums[cold]);
-            let above = self.above[at] as usize;
+        for &Split { node, above } in self.splits.iter().rev() {
+            let [left, right] = self.children(node);
+            let (at, above, hot) = (node as usize, above as usize, room.hot[node as usize] as usize);
+            let (below_hot, below_cold) = (sums[hot], sums[left + right - hot]);
             if room.on[above] {
-                let gain = room.z[above] - room.z[hot];
-                let mut terms = [0.0; Q];
-                for q in 0..Q {
-                    let change = below_hot[q] * (gain * inverse[hot][q]) - below_cold[q] * off[q];
-                    terms[q] = change * inverse[above][q];
-                }
-                let column = self.forest.slots[(node.meta >> FLAG_BITS) as usize].column;
+                let gain = room.known[above].z - room.known[hot].z;
+                let (own, before) = (&inverse[hot], &inverse[above]);
+                let terms: [f64; Q] =
+                    from_fn(|q| (below_hot[q] * (gain * own[q]) - below_cold[q] * off[q]) * before[q]);
+                let column = self.forest.slots[(self.nodes[at].meta >> FLAG_BITS) as usize].column;
                 to[column as usize] += total(&terms);
             }
-            for q in 0..Q {
-                sums[at][q] = below_hot[q] + below_cold[q];
-            }
+            sums[at] = from_fn(|q| below_hot[q] + below_cold[q]);
         }
     }
 
-    /// The left child of a split.
-    fn left(self, node: &Node) -> Option<usize> {
-        (node.meta & SPLIT != 0).then(|| node.child as usize - self.root)
+    fn children(self, split: u32) -> [usize; 2] {
+        let left = self.nodes[split as usize].child as usize - self.root;
+        [left, left + 1]
+    }
+
+    /// What a leaf gives, and 1 for a split.
+    fn value(self, at: usize) -> f64 {
+        let node = self.nodes[at];
+        if node.meta & SPLIT == 0 { node.value } else { 1.0 }
     }
 }
 
