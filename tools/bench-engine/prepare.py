@@ -92,6 +92,14 @@ def version(package):
     return None
 
 
+def not_installed(folder, package):
+    """In words why a package is not there, from what `run` noted."""
+    notes = folder / "not-installed.txt"
+    lines = notes.read_text().splitlines() if notes.exists() else []
+    why = next((line for line in lines if line.startswith((f"{package}==", f"{package}-cpu=="))), None)
+    return f"not installed: {why or package}"
+
+
 def processor():
     """What compiled code depends on: the processor's name and abilities."""
     wanted = ("model name", "cpu family", "flags")
@@ -124,7 +132,7 @@ def make_all(folder, texts, left_out):
         for form, (engine, function, suffix, packages) in FORMS.items():
             missing = [package for package in packages if not version(package)]
             if missing:
-                left_out[engine] = f"not installed: {', '.join(missing)}"
+                left_out[engine] = not_installed(folder, missing[0])
                 continue
             for name, text in texts.items():
                 depends = [text.read_bytes(), *(version(p).encode() for p in packages), processor().encode()]
@@ -146,7 +154,7 @@ def make_all(folder, texts, left_out):
     return made
 
 
-def find_libraries(left_out):
+def find_libraries(folder, left_out):
     """The engines' shared libraries."""
     found = {}
     for engine, (package, inside) in LIBRARIES.items():
@@ -154,7 +162,7 @@ def find_libraries(left_out):
         if paths:
             found[package] = str(paths[-1])
         else:
-            left_out[engine] = f"not installed: {package}"
+            left_out[engine] = not_installed(folder, package)
     return found
 
 
@@ -174,7 +182,7 @@ def main(folder):
     plan = {
         "rows": str(folder / "rows.f64"),
         "features": models.FEATURES,
-        "libraries": find_libraries(left_out),
+        "libraries": find_libraries(folder, left_out),
         "models": [
             {
                 "name": name,
