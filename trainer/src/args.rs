@@ -83,7 +83,7 @@ pub struct TrainArgs {
 /// `headgate publish`.
 #[derive(Clone, Debug, Args)]
 pub struct PublishArgs {
-    /// The model's file: LightGBM's text, XGBoost's JSON or UBJSON, or a linear model
+    /// The model's file: LightGBM's text, XGBoost's JSON or UBJSON, or a linear model; with --process, a folder
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// The model's name
@@ -100,6 +100,12 @@ pub struct PublishArgs {
     /// Publish without such rows: backends then can't prove that they score as the training library does
     #[arg(long, conflicts_with = "golden")]
     pub no_proof: bool,
+    /// Publish code: a folder (or one file) that backends run with this command of their configuration, as in python
+    #[arg(long, value_name = "COMMAND", requires = "signature", conflicts_with_all = ["no_proof", "name_features", "classes"])]
+    pub process: Option<String>,
+    /// What goes in and comes out of the code: JSON with `inputs` and `outputs`, as manifests have them
+    #[arg(long, value_name = "FILE", requires = "process")]
+    pub signature: Option<PathBuf>,
     /// The features' names, in order, where the file has none or others
     #[arg(long, value_name = "NAME,NAME,...", value_delimiter = ',')]
     pub name_features: Vec<String>,

@@ -1,16 +1,15 @@
 //! `headgate publish`: a model file that was made elsewhere becomes a version.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use headgate_contract::manifest::{EngineSpec, Golden, Lineage, golden};
+use headgate_contract::manifest::{EngineSpec, Golden, Lineage, Signature, golden};
 use headgate_contract::real::Real;
 use headgate_contract::{Digest, ModelName};
 use headgate_engine::{Batch, Engine, Limits, Outputs, Scratch, Want};
 use headgate_registry::store::Intent;
 use headgate_registry::{NewVersion, Progress};
-use tempfile::NamedTempFile;
+use tempfile::TempDir;
 
 use crate::args::PublishArgs;
 use crate::error::PublishError;
@@ -21,12 +20,24 @@ use crate::report::{Event, ModelReport, ModelResult, OnEvent, PublishReport, Pub
 use crate::train::{Context, plain};
 
 mod derive;
+mod process;
 mod rows;
 
 pub use derive::Derived;
 
 /// Changed when the same file would make another version.
 const FORMAT: &str = "headgate.publish/1";
+
+/// What a version is made of.
+struct Parts {
+    engine: EngineSpec,
+    signature: Signature,
+    golden: Option<Golden>,
+    /// Of everything that was read.
+    digests: Vec<Digest>,
+    /// Names in the version, and copies of the files.
+    files: Vec<(String, PathBuf)>,
+}
 
 /// Publishes `args.file`.
 pub async fn publish(args: PublishArgs, context: Context) -> Result<PublishReport, PublishError> {
@@ -35,9 +46,12 @@ pub async fn publish(args: PublishArgs, context: Context) -> Result<PublishRepor
     }
     context.store.probe(Intent::Publish(&args.model)).await?;
     let for_reading = args.clone();
-    let (mut new, copy, notes) = tokio::task::spawn_blocking(move || read(&for_reading))
-        .await
-        .map_err(|error| PublishError::Internal(error.to_string()))??;
+    let (mut new, copy, notes) = tokio::task::spawn_blocking(move || match &for_reading.process {
+        Some(command) => process::read(&for_reading, command),
+        None => read(&for_reading),
+    })
+    .await
+    .map_err(|error| PublishError::Internal(error.to_string()))??;
     new.who = headgate_registry::whoami();
     for text in &notes {
         (context.on_event)(Event::Note { model: Some(args.model.clone()), text: text.clone() });
@@ -74,7 +88,7 @@ fn tell(model: ModelName, on_event: OnEvent) -> impl FnMut(Progress) + Send {
 }
 
 /// The version to be, a copy of the file that it was read from, and what the user should know. Blocks.
-fn read(args: &PublishArgs) -> Result<(NewVersion, NamedTempFile, Vec<String>), PublishError> {
+fn read(args: &PublishArgs) -> Result<(NewVersion, TempDir, Vec<String>), PublishError> {
     let load = |path: &Path| {
         std::fs::read(path).map_err(|source| PublishError::Read { path: path.display().to_string(), source })
     };
@@ -114,8 +128,11 @@ fn read(args: &PublishArgs) -> Result<(NewVersion, NamedTempFile, Vec<String>), 
             Some(golden)
         }
     };
-    let copy = copy(&bytes)?;
-    Ok((new_version(args, derived, golden, &digests, copy.path())?, copy, notes))
+    let (copies, file) = copy(&bytes, derived.file)?;
+    let engine = EngineSpec { name: derived.engine.to_owned(), version: derived.version, requires: Vec::new() };
+    let files = vec![(derived.file.to_owned(), file)];
+    let new = new_version(args, Parts { engine, signature: derived.signature, golden, digests, files })?;
+    Ok((new, copies, notes))
 }
 
 /// What golden rows may be apart by.
@@ -130,11 +147,12 @@ fn tolerance(args: &PublishArgs, engine: &str) -> Result<f64, PublishError> {
 }
 
 /// The bytes that were looked at, in a file of our own: the user's may be another before it has gone up.
-fn copy(bytes: &[u8]) -> Result<NamedTempFile, PublishError> {
+fn copy(bytes: &[u8], name: &str) -> Result<(TempDir, PathBuf), PublishError> {
     let failed = |source| PublishError::Write { path: std::env::temp_dir().display().to_string(), source };
-    let mut file = NamedTempFile::new().map_err(failed)?;
-    file.write_all(bytes).map_err(failed)?;
-    Ok(file)
+    let folder = tempfile::tempdir().map_err(failed)?;
+    let file = folder.path().join(name);
+    std::fs::write(&file, bytes).map_err(failed)?;
+    Ok((folder, file))
 }
 
 /// Outputs of rows whose margins are known, by the engine that the margins then prove.
@@ -148,13 +166,7 @@ fn fill_outputs(engine: &dyn Engine, derived: &Derived, golden: &mut Golden) -> 
     Ok(())
 }
 
-fn new_version(
-    args: &PublishArgs,
-    derived: Derived,
-    golden: Option<Golden>,
-    digests: &[Digest],
-    file: &Path,
-) -> Result<NewVersion, PublishError> {
+fn new_version(args: &PublishArgs, parts: Parts) -> Result<NewVersion, PublishError> {
     let mut metrics = BTreeMap::new();
     for (name, value) in pairs("metric", &args.metrics)? {
         let number = value.parse::<f64>().ok().filter(|number| number.is_finite());
@@ -172,14 +184,14 @@ fn new_version(
     };
     Ok(NewVersion {
         model: args.model.clone(),
-        build_key: build_key(args, digests),
-        engine: EngineSpec { name: derived.engine.to_owned(), version: derived.version, requires: Vec::new() },
-        signature: derived.signature,
-        golden,
+        build_key: build_key(args, &parts.digests),
+        engine: parts.engine,
+        signature: parts.signature,
+        golden: parts.golden,
         metrics,
         lineage,
         statistics: Vec::new(),
-        files: vec![(derived.file.to_owned(), file.to_owned())],
+        files: parts.files,
         who: String::new(),
     })
 }

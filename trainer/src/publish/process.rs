@@ -11,7 +11,7 @@ use headgate_registry::NewVersion;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
-use super::{build_key, new_version, rows};
+use super::{Parts, new_version, rows};
 use crate::args::PublishArgs;
 use crate::error::PublishError;
 
@@ -40,11 +40,12 @@ pub(super) fn read(args: &PublishArgs, command: &str) -> Result<(NewVersion, Tem
     let copies = tempfile::tempdir().map_err(|source| write_failed(&std::env::temp_dir(), source))?;
     let files = copy_all(&args.file, copies.path(), &mut notes)?;
     let mut digests = vec![Digest::of(command), signed, proof];
-    digests.extend(files.iter().map(|(name, _, digest)| Digest::of_parts([name.as_bytes(), digest.to_string().as_bytes()])));
+    digests.extend(
+        files.iter().map(|(name, _, digest)| Digest::of_parts([name.as_bytes(), digest.to_string().as_bytes()])),
+    );
     let engine = EngineSpec { name: "process".to_owned(), version: None, requires: vec![format!("process:{command}")] };
     let files = files.into_iter().map(|(name, path, _)| (name, path)).collect();
-    let key = build_key(args, &digests);
-    let new = new_version(args, key, engine, signature, Some(golden), files)?;
+    let new = new_version(args, Parts { engine, signature, golden: Some(golden), digests, files })?;
     notes.push(format!("backends prove it, by command '{command}' of their configuration (process.commands)"));
     Ok((new, copies, notes))
 }
@@ -55,9 +56,10 @@ fn read_signature(path: &Path) -> Result<(Signature, Digest), PublishError> {
     let signature: Signature = serde_json::from_slice(&bytes).map_err(|e| broken(e.to_string()))?;
     signature.check().map_err(broken)?;
     match signature.outputs.iter().find(|output| output.role == Role::Value) {
-        Some(first) if first.dtype == Dtype::Bytes => {
-            Err(broken(format!("output '{}' is of texts, and golden rows prove numbers: let one of numbers be first", first.name)))
-        }
+        Some(first) if first.dtype == Dtype::Bytes => Err(broken(format!(
+            "output '{}' is of texts, and golden rows prove numbers: let one of numbers be first",
+            first.name
+        ))),
         _ => Ok((signature, Digest::of(&bytes))),
     }
 }
@@ -102,7 +104,9 @@ fn copy_all(from: &Path, to: &Path, notes: &mut Vec<String>) -> Result<Vec<Copie
             return Err(refused("it is a symbolic link, and what it leads to may be another file elsewhere"));
         }
         if kind.is_dir() {
-            return Err(refused("a version's files lie side by side: pack a folder into one file, as Python imports from a zip"));
+            return Err(refused(
+                "a version's files lie side by side: pack a folder into one file, as Python imports from a zip",
+            ));
         }
         if !kind.is_file() {
             return Err(refused("it is no file"));
@@ -121,7 +125,8 @@ fn copy_all(from: &Path, to: &Path, notes: &mut Vec<String>) -> Result<Vec<Copie
 }
 
 fn copy(from: &Path, folder: &Path, name: String) -> Result<Copied, PublishError> {
-    check_file_name(&name).map_err(|error| PublishError::Model { path: from.display().to_string(), why: error.to_string() })?;
+    check_file_name(&name)
+        .map_err(|error| PublishError::Model { path: from.display().to_string(), why: error.to_string() })?;
     let to = folder.join(&name);
     // A copy on the disk is not the one that is read: a reading fault names the source.
     let mut source = File::open(from).map_err(|error| read_failed(from, error))?;

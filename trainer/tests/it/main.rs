@@ -7,5 +7,6 @@ mod bucket;
 mod elsewhere;
 mod hashed;
 mod parquet;
+mod process;
 mod rig;
 mod small;
