@@ -1,4 +1,4 @@
-//! Nanoseconds a row, by batch size, for a LightGBM text model: `cargo bench -p headgate-engine [-- MODEL]`, or without
+//! Nanoseconds a row, by batch size, scored and explained, for a LightGBM text model: `cargo bench -p headgate-engine [-- MODEL]`, or without
 //! one for synthetic forests of 500 trees x 63 leaves and 100 x 31 on 50 features.
 
 use std::fmt::Write as _;
@@ -23,9 +23,10 @@ fn bench(name: &str, model: &[u8]) {
     let engine = load(Format::LightgbmText, model, &Limits::default()).expect("a valid model");
     let loaded = started.elapsed();
     println!(
-        "{name}: loaded in {loaded:.1?}, {} KiB, {:.0} ns a row by its own estimate",
+        "{name}: loaded in {loaded:.1?}, {} KiB, {:.0} ns a row and {:.0} to explain it by its own estimate",
         engine.memory_bytes() / 1024,
-        engine.cost_ns_per_row()
+        engine.cost_ns_per_row(),
+        engine.contributions_cost_ns_per_row()
     );
     let mut random = Random(88_172_645_463_325_252);
     for rows in [1, 8, 64, 1000] {
@@ -39,17 +40,25 @@ fn bench(name: &str, model: &[u8]) {
             })
             .collect();
         let (mut scratch, mut out) = (Scratch::default(), Outputs::default());
-        // The best of several rounds: what the machine does beside us only ever adds.
-        let mut best = f64::INFINITY;
-        for _ in 0..7 {
-            let started = Instant::now();
-            for batch in &batches {
-                let want = Want { margins: false, outputs: true, contributions: false };
-                engine.score(batch, &mut scratch, &mut out, want).expect("a batch of the model's shape");
+        let mut best_of = |rounds: usize, batches: &[Batch], want: Want| {
+            // What the machine does beside us only ever adds.
+            let mut best = f64::INFINITY;
+            for _ in 0..rounds {
+                let started = Instant::now();
+                for batch in batches {
+                    engine.score(batch, &mut scratch, &mut out, want).expect("a batch of the model's shape");
+                }
+                best = best.min(started.elapsed().as_nanos() as f64 / (batches.len() * rows) as f64);
             }
-            best = best.min(started.elapsed().as_nanos() as f64 / (batches.len() * rows) as f64);
+            best
+        };
+        let scored = best_of(7, &batches, Want { outputs: true, ..Want::default() });
+        println!("  batch {rows:>4}: {scored:>8.0} ns a row");
+        if engine.no_contributions().is_none() {
+            let few = &batches[..batches.len().min((64 / rows).max(1))];
+            let explained = best_of(5, few, Want { contributions: true, ..Want::default() });
+            println!("  batch {rows:>4}: {explained:>8.0} ns a row explained");
         }
-        println!("  batch {rows:>4}: {best:>8.0} ns a row");
     }
 }
 
@@ -82,16 +91,29 @@ fn synthetic(trees: usize, leaves: usize, features: usize) -> String {
         let thresholds = numbers(leaves - 1, 1.0);
         let values = numbers(leaves, 0.01);
         let columns: Vec<i64> = (0..leaves - 1).map(|_| (random.uniform() * features as f64) as i64).collect();
+        let (leaf_counts, internal_counts) = counts(&left, &right);
         let decisions = vec!["10"; leaves - 1].join(" ");
         let _ = write!(
             text,
-            "Tree={tree}\nnum_leaves={leaves}\nnum_cat=0\nsplit_feature={}\nthreshold={thresholds}\ndecision_type={decisions}\nleft_child={}\nright_child={}\nleaf_value={values}\n\n",
+            "Tree={tree}\nnum_leaves={leaves}\nnum_cat=0\nsplit_feature={}\nthreshold={thresholds}\ndecision_type={decisions}\nleft_child={}\nright_child={}\nleaf_value={values}\nleaf_count={}\ninternal_count={}\n\n",
             list(&columns),
             list(&left),
-            list(&right)
+            list(&right),
+            list(&leaf_counts),
+            list(&internal_counts)
         );
     }
     text + "end of trees\n"
+}
+
+/// Rows of leaves and of splits, 20 to each leaf. A split's child that is a split comes after it.
+fn counts(left: &[i64], right: &[i64]) -> (Vec<i64>, Vec<i64>) {
+    let mut internal = vec![0; left.len()];
+    for node in (0..left.len()).rev() {
+        let count = |child: i64| if child < 0 { 20 } else { internal[child as usize] };
+        internal[node] = count(left[node]) + count(right[node]);
+    }
+    (vec![20; left.len() + 1], internal)
 }
 
 struct Random(u64);
