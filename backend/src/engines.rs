@@ -54,13 +54,16 @@ pub async fn build(context: &Context, manifest: &Manifest, files: Files, memory_
     if let Some(unknown) = manifest.engine.requires.iter().find(|r| !known(r)) {
         return Err(Failure::own(format!("it requires '{unknown}', which this build does not have")));
     }
+    if manifest.engine.name == onnx::NAME {
+        return context.onnx.load(manifest, files, memory_left).await.map(Runtime::Predictor);
+    }
     let name = manifest.engine.name.clone();
     off_thread(move || native::load(&name, files, memory_left)).await?.map(Runtime::Engine)
 }
 
 /// What this build has, as manifests require it.
 fn known(required: &str) -> bool {
-    native::known(required)
+    native::known(required) || required == onnx::NAME
 }
 
 // === impl Context ===

@@ -168,7 +168,7 @@ fn engine_misfit(engine: &dyn Engine, schema: &Schema) -> Option<String> {
 }
 
 /// Libraries rename what their formats can't hold, and number features that have no name.
-fn same_name(model: &str, signature: &str, at: usize) -> bool {
+pub(crate) fn same_name(model: &str, signature: &str, at: usize) -> bool {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     model == signature
         || model.chars().map(plain).eq(signature.chars().map(plain))

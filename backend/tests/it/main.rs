@@ -6,6 +6,7 @@ mod bad_versions;
 mod clients;
 mod doors;
 mod life;
+mod onnx;
 mod mapped;
 mod outages;
 mod processes;

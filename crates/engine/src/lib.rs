@@ -15,6 +15,7 @@ pub mod lightgbm;
 pub mod linear;
 mod load;
 pub mod math;
+pub mod onnx;
 mod transform;
 pub mod xgboost;
 
