@@ -45,7 +45,6 @@ class Code:
     """A folder with `model.py`."""
 
     def __init__(self, folder, signature):
-        sys.path.insert(0, str(folder))
         spec = importlib.util.spec_from_file_location("model", folder / "model.py")
         module = importlib.util.module_from_spec(spec)
         sys.modules["model"] = module
@@ -99,6 +98,9 @@ def values(outputs):
 
 
 def load(folder, signature):
+    # What a model or a pickle imports may lie beside it.
+    sys.path.insert(0, str(folder))
+    sys.dont_write_bytecode = True
     if (folder / "model.py").exists():
         return Code(folder, signature)
     for name in ("model.joblib", "model.pkl"):

@@ -22,7 +22,7 @@ struct Rows<'a> {
     golden: Golden,
 }
 
-/// Reads rows. Margins or outputs are empty where the file has none.
+/// Reads rows. Margins or outputs are empty where the file has none; outputs are those of the first that is no margin.
 pub(super) fn read(bytes: &[u8], signature: &Signature, notes: &mut Vec<String>) -> Result<Golden, String> {
     let inputs = signature.inputs.iter().map(|i| GoldenInput { name: i.name.clone(), values: Vec::new() }).collect();
     let golden = Golden { rows: 0, inputs, margins: Vec::new(), outputs: Vec::new(), tolerance: 0.0 };
@@ -149,7 +149,8 @@ impl Rows<'_> {
         }
         self.golden.inputs.iter_mut().for_each(|input| input.values.resize(row + 1, Cell::Missing));
         let width = |role| self.signature.outputs.iter().filter(|o| o.role == role).map(|o| o.width).sum::<usize>();
-        let (wide, out) = (width(Role::Margin), width(Role::Value));
+        let proven = self.signature.outputs.iter().find(|o| o.role == Role::Value);
+        let (wide, out) = (width(Role::Margin), proven.map_or(1, |o| o.width));
         let had = (!self.golden.margins.is_empty(), !self.golden.outputs.is_empty());
         for (what, values, expected, before) in [("margins", &margins, wide, had.0), ("outputs", &outputs, out, had.1)]
         {

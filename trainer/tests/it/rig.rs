@@ -77,7 +77,9 @@ pub(crate) fn engine(text: &[u8]) -> Box<dyn Engine> {
 
 pub(crate) fn score(engine: &dyn Engine, batch: &Batch) -> Outputs {
     let mut out = Outputs::default();
-    engine.score(batch, &mut Scratch::default(), &mut out, Want { margins: true, outputs: true, contributions: false }).unwrap();
+    engine
+        .score(batch, &mut Scratch::default(), &mut out, Want { margins: true, outputs: true, contributions: false })
+        .unwrap();
     out
 }
 

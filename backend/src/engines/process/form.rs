@@ -428,6 +428,20 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_are_too_odd(cut in 0usize..200, at in 0usize..200, byte: u8) {
+            let mut body = br#"{"outputs":[{"name":"label","shape":[1],"data":["a"]},
+                {"shape":[1,2],"name":"p","data":[[0.5e1,null]],"more":{"x":[1,{}]}}]}"#.to_vec();
+            let at = at % body.len();
+            body[at] = byte;
+            body.truncate(body.len().saturating_sub(cut % 3 * cut));
+            if let Ok(outputs) = form().read(&body, 1, WANT) {
+                proptest::prop_assert_eq!(outputs.values.len(), 3);
+            }
+        }
+    }
+
     #[test]
     fn classes_are_found_by_their_texts() {
         let mut form = form();

@@ -4,6 +4,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::rig::{Backend, commands, kill_command, processes, until_none_is_left, version};
+use crate::support::models::number;
 use crate::support::{Answer, Bucket, linear, post, post_with, until};
 
 /// Ages that the process takes in its own way: as in `rogue.py`.
@@ -196,6 +197,16 @@ async fn one_that_can_not_be_proven_is_refused_and_the_version_before_serves_on(
     }
     until("only version 1 runs", || std::future::ready(processes("refused").len() == 2)).await;
     until("only version 1 has a folder", || std::future::ready(backend.folders().len() == 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_is_given_up_leaves_nothing() {
+    let (bucket, backend) = served("given-up", &[]).await;
+    bucket.release(version("given-up", "rogue", [1.0, 1.0], "hang")).await;
+    until("it hangs", || std::future::ready(commands("given-up", "rogue.py").len() == 2)).await;
+    bucket.promote("given-up", number(1), None).await;
+    until("it is gone", || std::future::ready(processes("given-up").len() == 2 && backend.folders().len() == 1)).await;
+    assert_eq!(backend.server.answers("given-up").await, "1");
 }
 
 #[tokio::test(flavor = "multi_thread")]
