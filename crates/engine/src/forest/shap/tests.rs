@@ -148,6 +148,21 @@ fn a_million_levels_are_no_deeper_a_call() {
 }
 
 #[test]
+fn next_to_no_cover_is_enough() {
+    for tiny in [f64::MIN_POSITIVE, 5e-324] {
+        let nodes = vec![
+            split(0, 0.5, 1, 2, 1.0),
+            leaf(3.0, 1.0),
+            split(1, 0.5, 3, 4, 2.0 * tiny),
+            leaf(1.0, tiny),
+            leaf(2.0, tiny),
+        ];
+        let ours = explain(&engine(2, &[(0, nodes)], &[0.0]), &[vec![1.0, 1.0]]).unwrap();
+        assert!(ours.iter().zip([-1.25, 0.25, 3.0]).all(|(a, b)| (a - b).abs() < 1e-14), "{ours:?}");
+    }
+}
+
+#[test]
 fn a_tree_of_one_leaf_needs_no_cover() {
     let engine = engine(1, &[(0, vec![leaf(0.75, f64::NAN)])], &[1.0]);
     assert_eq!(explain(&engine, &[vec![0.0]]).unwrap(), [0.0, 1.75]);

@@ -65,10 +65,9 @@ impl Tree<'_> {
         room.known[0] = Known { share: 1.0, z: 1.0, value: self.value(0) };
         inverse[0] = [1.0; Q];
         for &Split { node, above } in self.splits {
-            let whole = 1.0 / self.covers[node as usize];
             let before = room.known[above as usize].z;
             for child in self.children(node) {
-                let share = self.covers[child] * whole;
+                let share = self.covers[child] / self.covers[node as usize];
                 let z = before * share;
                 room.known[child] = Known { share, z, value: self.value(child) };
                 if !alone {
