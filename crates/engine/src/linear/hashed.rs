@@ -319,7 +319,7 @@ impl Engine for Hashed {
 
     fn cost_ns_per_row(&self) -> f64 {
         let hits = self.fields.list.len() + TOKENS * self.fields.token_fields;
-        60.0 + 30.0 * hits as f64 + (hits + 10) as f64 * self.bias.len() as f64
+        60.0 + 40.0 * hits as f64 + (hits + 10) as f64 * self.bias.len() as f64
     }
 
     /// The file as a whole, though it is in the page cache where it is mapped: scoring is fast only as long as it stays.

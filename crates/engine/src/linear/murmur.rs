@@ -16,22 +16,27 @@ impl Murmur3 {
         Self { hash: seed, rest: 0, rest_bits: 0, len: 0 }
     }
 
-    /// The next piece.
+    /// The next piece. Lengths of texts can't be foretold, so that few branches depend on them.
     #[inline]
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         let (blocks, last) = bytes.as_chunks::<4>();
         for block in blocks {
             self.rest |= u64::from(u32::from_le_bytes(*block)) << self.rest_bits;
-            self.block();
+            self.hash = block_of(self.hash, self.rest as u32);
+            self.rest >>= 32;
         }
-        for byte in last {
-            self.rest |= u64::from(*byte) << self.rest_bits;
-            self.rest_bits += 8;
-        }
-        if self.rest_bits >= 32 {
-            self.rest_bits -= 32;
-            self.block();
-        }
+        let bits = 8 * last.len() as u32;
+        let tail = match bytes.last_chunk::<4>() {
+            // The last ones of four, of which the first may have been in a block.
+            Some(four) => u64::from(u32::from_le_bytes(*four)) >> (32 - bits),
+            None => last.iter().rev().fold(0, |tail, byte| tail << 8 | u64::from(*byte)),
+        };
+        self.rest |= tail << self.rest_bits;
+        self.rest_bits += bits;
+        let full = self.rest_bits >= 32;
+        self.hash = if full { block_of(self.hash, self.rest as u32) } else { self.hash };
+        self.rest >>= if full { 32 } else { 0 };
+        self.rest_bits &= 31;
         self.len = self.len.wrapping_add(bytes.len() as u32);
     }
 
@@ -43,12 +48,11 @@ impl Murmur3 {
         hash = (hash ^ (hash >> 13)).wrapping_mul(0xc2b2_ae35);
         hash ^ (hash >> 16)
     }
+}
 
-    #[inline]
-    fn block(&mut self) {
-        self.hash = (self.hash ^ mix(self.rest as u32)).rotate_left(13).wrapping_mul(5).wrapping_add(0xe654_6b64);
-        self.rest >>= 32;
-    }
+#[inline]
+fn block_of(hash: u32, block: u32) -> u32 {
+    (hash ^ mix(block)).rotate_left(13).wrapping_mul(5).wrapping_add(0xe654_6b64)
 }
 
 #[inline]

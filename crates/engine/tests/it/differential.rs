@@ -15,9 +15,9 @@ fn python() -> Result<PathBuf, String> {
     if workspace.exists() { Ok(workspace) } else { Err("no HEADGATE_PYTHON, and no .venv in the workspace".into()) }
 }
 
-fn python_with_libraries() -> Result<PathBuf, String> {
+pub(crate) fn python_with(libraries: &str) -> Result<PathBuf, String> {
     let python = python()?;
-    let import = Command::new(&python).args(["-c", "import lightgbm, xgboost, pandas, sklearn"]).output();
+    let import = Command::new(&python).args(["-c", &format!("import {libraries}")]).output();
     match import {
         Err(e) => Err(format!("{}: {e}", python.display())),
         Ok(output) if !output.status.success() => {
@@ -30,7 +30,7 @@ fn python_with_libraries() -> Result<PathBuf, String> {
 
 #[test]
 fn scores_equal_the_libraries_own() {
-    let python = match python_with_libraries() {
+    let python = match python_with("lightgbm, xgboost, pandas, sklearn") {
         Ok(python) => python,
         Err(reason) => {
             let _ = writeln!(std::io::stderr(), "skipped: differential test against LightGBM and XGBoost: {reason}");

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use twin::Cell;
 
+mod sklearn;
 mod twin;
 
 const ALL: Want = Want { margins: true, outputs: true, contributions: true };
