@@ -10,9 +10,11 @@ use super::{Content, Files, mapped};
 use crate::life::stage::Failure;
 
 /// The names that manifests have for one or several formats, and these.
-const FAMILIES: [(&str, &[Format]); 3] = [
+const FAMILIES: [(&str, &[Format]); 5] = [
     ("lightgbm", &[Format::LightgbmText]),
     ("xgboost", &[Format::XgboostJson, Format::XgboostUbj]),
+    ("catboost", &[Format::CatboostJson]),
+    ("forest", &[Format::ForestJson]),
     ("linear", &[Format::LinearJson, Format::LinearHashed]),
 ];
 

@@ -1,16 +1,19 @@
 //! Scoring: columns in, scores out. Pure, synchronous, no IO.
 //!
-//! [`load`] makes an [`Engine`] from the bytes of a model file: LightGBM text, XGBoost JSON and UBJSON, or this house's
-//! linear JSON. An engine scores a [`Batch`] of columns into [`Outputs`]: raw margins equal to the bit with the training
-//! library's own, and outputs through the one fixed `exp` of [`math`], so that a build gives the same bits everywhere.
+//! [`load`] makes an [`Engine`] from the bytes of a model file: LightGBM text, XGBoost JSON and UBJSON, CatBoost JSON, or
+//! this house's JSON for forests and linear models. An engine scores a [`Batch`] of columns into [`Outputs`]: raw margins
+//! equal to the bit with the training library's own, and outputs through the one fixed `exp` of [`math`], so that a build
+//! gives the same bits everywhere.
 //!
 //! What a bad file can cause is a [`LoadError`] that names the place: no panic, no endless loop, no allocation beyond
 //! the input's size and [`Limits`].
 
 mod batch;
+pub mod catboost;
 mod engine;
 mod explain;
 mod forest;
+pub mod forest_json;
 pub mod lightgbm;
 pub mod linear;
 mod load;

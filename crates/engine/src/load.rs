@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Engine, lightgbm, linear, xgboost};
+use crate::{Engine, catboost, forest_json, lightgbm, linear, xgboost};
 
 /// A model file's format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,6 +16,10 @@ pub enum Format {
     XgboostJson,
     /// XGBoost's UBJSON.
     XgboostUbj,
+    /// CatBoost's JSON.
+    CatboostJson,
+    /// [`forest_json`]'s JSON.
+    ForestJson,
     /// [`linear`]'s JSON.
     LinearJson,
     /// [`linear`]'s hashed weights.
@@ -24,8 +28,15 @@ pub enum Format {
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 5] =
-        [Self::LightgbmText, Self::XgboostJson, Self::XgboostUbj, Self::LinearJson, Self::LinearHashed];
+    pub const ALL: [Self; 7] = [
+        Self::LightgbmText,
+        Self::XgboostJson,
+        Self::XgboostUbj,
+        Self::CatboostJson,
+        Self::ForestJson,
+        Self::LinearJson,
+        Self::LinearHashed,
+    ];
 
     /// The name that manifests carry.
     pub fn as_str(self) -> &'static str {
@@ -33,6 +44,8 @@ impl Format {
             Self::LightgbmText => "lightgbm-text",
             Self::XgboostJson => "xgboost-json",
             Self::XgboostUbj => "xgboost-ubj",
+            Self::CatboostJson => "catboost-json",
+            Self::ForestJson => "forest-json",
             Self::LinearJson => "linear-json",
             Self::LinearHashed => "linear-hashed",
         }
@@ -47,7 +60,9 @@ impl fmt::Display for Format {
 
 /// A format name that is none of [`Format::ALL`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown model format `{0}`, expected lightgbm-text, xgboost-json, xgboost-ubj, linear-json or linear-hashed")]
+#[error(
+    "unknown model format `{0}`, expected lightgbm-text, xgboost-json, xgboost-ubj, catboost-json, forest-json, linear-json or linear-hashed"
+)]
 pub struct UnknownFormat(pub String);
 
 impl FromStr for Format {
@@ -141,8 +156,10 @@ pub fn sniff(bytes: &[u8]) -> Option<Format> {
     match bytes {
         [b'{', b'L' | b'i' | b'U' | b'I' | b'l', ..] => Some(Format::XgboostUbj),
         [b'{', ..] => match xgboost::sniff_json(bytes)? {
-            key if key == "learner" => Some(Format::XgboostJson),
-            _ => Some(Format::LinearJson),
+            (key, _) if key == "learner" => Some(Format::XgboostJson),
+            (key, Some(name)) if key == "format" && name.starts_with("headgate-forest/") => Some(Format::ForestJson),
+            (key, _) if key == "format" => Some(Format::LinearJson),
+            _ => Some(Format::CatboostJson),
         },
         _ => None,
     }
@@ -153,6 +170,8 @@ pub fn load(format: Format, bytes: &[u8], limits: &Limits) -> Result<Box<dyn Eng
     match format {
         Format::LightgbmText => lightgbm::load(bytes, limits),
         Format::XgboostJson | Format::XgboostUbj => xgboost::load(format, bytes, limits),
+        Format::CatboostJson => catboost::load(bytes, limits),
+        Format::ForestJson => forest_json::load(bytes, limits),
         Format::LinearJson => linear::load(bytes, limits),
         Format::LinearHashed => linear::open(Box::new(bytes.to_vec()), limits),
     }
@@ -177,6 +196,8 @@ mod tests {
         assert_eq!(sniff(b"{L\0\0\0\0\0\0\0\x07learner"), Some(Format::XgboostUbj));
         assert_eq!(sniff(br#"{"version":[1,2,3],"learner":{"#), Some(Format::XgboostJson));
         assert_eq!(sniff(br#" {"bias": 1, "format": "headgate-linear/1"}"#), Some(Format::LinearJson));
+        assert_eq!(sniff(br#"{"trees": [], "format": "headgate-forest/1"}"#), Some(Format::ForestJson));
+        assert_eq!(sniff(br#"{"ctr_data": {"a": [1]}, "features_info": {}"#), Some(Format::CatboostJson));
         assert_eq!(sniff(br#"{"a": 1}"#), None);
         assert_eq!(sniff(b"HGLINEAR\x02\0\0\0"), Some(Format::LinearHashed));
         assert_eq!(sniff(b""), None);

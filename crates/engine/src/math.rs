@@ -8,7 +8,7 @@ mod exp;
 mod log;
 mod table;
 
-pub use exp::{exp, expf};
+pub use exp::{exp, exp2, expf};
 pub use log::{log1p, logf};
 
 /// The logistic function as LightGBM computes it: `1 / (1 + exp(-slope * x))`.

@@ -26,6 +26,13 @@ pub(crate) enum Transform {
     StepF32,
     /// The first of the greatest margins.
     ArgMax,
+    /// Of two margins the first as it is, `exp(2 m)` of the second.
+    MeanVariance,
+    /// An isolation forest's score of the sum of a row's depths: `-(2 ^ -(m / expected))`; -0.5 where `expected` is 0.
+    Isolation {
+        /// The sum of the depths that a row is expected to have.
+        expected: f64,
+    },
 }
 
 impl Transform {
@@ -64,6 +71,15 @@ impl Transform {
                     math::softmax_f32(&mut row);
                     out.extend(row.iter().map(|&v| f64::from(v)));
                 }
+            }
+            Self::MeanVariance => {
+                for row in margins.chunks_exact(width) {
+                    out.extend(row.iter().enumerate().map(|(i, &m)| if i == 1 { math::exp(2.0 * m) } else { m }));
+                }
+            }
+            Self::Isolation { expected } => {
+                let ratio = |m: f64| if expected == 0.0 { 1.0 } else { m / expected };
+                out.extend(margins.iter().map(|&m| -math::exp2(-ratio(m))));
             }
             Self::ArgMax => out.extend(margins.chunks_exact(width).map(|row| arg_max(row) as f64)),
         }
@@ -104,6 +120,8 @@ mod tests {
         assert_eq!(apply(Transform::StepF32, &[0.0, 1e-9, -1.0], 1), [0.0, 1.0, 0.0]);
         assert_eq!(apply(Transform::SigmoidF32, &[0.0], 1), [0.5]);
         assert_eq!(apply(Transform::Sigmoid(2.0), &[0.0], 1), [0.5]);
+        assert_eq!(apply(Transform::Isolation { expected: 10.0 }, &[10.0, 20.0], 1), [-0.5, -0.25]);
+        assert_eq!(apply(Transform::Isolation { expected: 0.0 }, &[0.0], 1), [-0.5]);
     }
 
     #[test]
@@ -112,6 +130,7 @@ mod tests {
         assert_eq!(apply(Transform::Softmax, &[5.0, 5.0, 1.0, 1.0], 2), [0.5; 4]);
         assert_eq!(apply(Transform::OneVersusRest, &[5.0, 5.0, -1.0, -1.0], 2), [0.5; 4]);
         assert_eq!(apply(Transform::SoftmaxF32, &[5.0, 5.0, 1.0, 1.0], 2), [0.5; 4]);
+        assert_eq!(apply(Transform::MeanVariance, &[5.0, 0.0, -1.0, 0.0], 2), [5.0, 1.0, -1.0, 1.0]);
         assert_eq!(Transform::ArgMax.width(3), 1);
         assert_eq!(Transform::Softmax.width(3), 3);
     }

@@ -30,9 +30,9 @@ pub fn describe(format: Format, bytes: &[u8]) -> Result<Description, LoadError> 
     Description::new(&Model::read(&doc)?)
 }
 
-/// The first key of a JSON object that tells the formats apart.
-pub(crate) fn sniff_json(bytes: &[u8]) -> Option<String> {
-    json::first_key_of(bytes, &["learner", "format"])
+/// The first key of a JSON object that tells the formats apart, and its value where that is a text.
+pub(crate) fn sniff_json(bytes: &[u8]) -> Option<(String, Option<String>)> {
+    json::first_of(bytes, &["learner", "format", "features_info", "oblivious_trees"])
 }
 
 fn read(format: Format, bytes: &[u8]) -> Result<Value, LoadError> {
@@ -77,7 +77,7 @@ fn forest(model: &Model<'_>, start: Vec<f32>, limits: &Limits) -> Result<Box<dyn
 
 impl Categorical {
     /// Widens what is known of a column by the codes that a split names.
-    fn see(column: &mut Option<Self>, code: u32) {
+    pub(crate) fn see(column: &mut Option<Self>, code: u32) {
         let known = column.get_or_insert(Self { max_code: None });
         known.max_code = Some(known.max_code.map_or(code, |m| m.max(code)));
     }

@@ -2,7 +2,7 @@
 
 use headgate_contract::manifest::signature::Role;
 use headgate_contract::manifest::{Dtype, Input, Output, Signature};
-use headgate_engine::{Category, Engine, Format, MarginKind, OutputKind, lightgbm, xgboost};
+use headgate_engine::{Category, Engine, Format, MarginKind, OutputKind, catboost, forest_json, lightgbm, xgboost};
 
 use crate::args::PublishArgs;
 use crate::error::PublishError;
@@ -20,10 +20,13 @@ pub struct Derived {
     pub signature: Signature,
 }
 
-/// A file's features: names (empty where it has none), and the categories of each that has some.
+/// A file's features: names (empty where it has none), and the categories of each that has some; and its classes, where
+/// it names some.
+#[derive(Default)]
 struct Features {
     names: Vec<String>,
     categories: Vec<Option<Vec<String>>>,
+    classes: Vec<String>,
     version: Option<String>,
 }
 
@@ -39,12 +42,15 @@ pub(super) fn derive(
         Format::LightgbmText => ("lightgbm", "model.txt", of_lightgbm(bytes, notes).map_err(no_model)?),
         Format::XgboostJson => ("xgboost", "model.json", of_xgboost(format, bytes).map_err(no_model)?),
         Format::XgboostUbj => ("xgboost", "model.ubj", of_xgboost(format, bytes).map_err(no_model)?),
+        Format::CatboostJson => ("catboost", "model.json", of_catboost(bytes).map_err(no_model)?),
+        Format::ForestJson => ("forest", "model.json", of_forest(bytes).map_err(no_model)?),
         Format::LinearJson | Format::LinearHashed => {
-            let features = Features { names: engine.input_names().to_vec(), categories: Vec::new(), version: None };
+            let features = Features { names: engine.input_names().to_vec(), ..Features::default() };
             ("linear", if format == Format::LinearHashed { "model.hgl" } else { "model.json" }, features)
         }
     };
-    let signature = Signature { inputs: inputs(args, engine, &features)?, outputs: outputs(args, engine)? };
+    let signature =
+        Signature { inputs: inputs(args, engine, &features)?, outputs: outputs(args, engine, &features.classes)? };
     signature.check().map_err(no_model)?;
     Ok(Derived { engine: name, version: features.version, file, signature })
 }
@@ -67,7 +73,7 @@ fn of_lightgbm(bytes: &[u8], notes: &mut Vec<String>) -> Result<Features, String
     if categories.is_empty() && coded > 0 {
         notes.push(format!("{coded} categorical features have no list of categories: callers send their codes"));
     }
-    Ok(Features { names: description.feature_names, categories, version: None })
+    Ok(Features { names: description.feature_names, categories, ..Features::default() })
 }
 
 fn of_xgboost(format: Format, bytes: &[u8]) -> Result<Features, String> {
@@ -75,7 +81,28 @@ fn of_xgboost(format: Format, bytes: &[u8]) -> Result<Features, String> {
     Ok(Features {
         names: description.feature_names,
         categories: description.categories.iter().map(|list| list.as_deref().map(texts)).collect(),
+        classes: Vec::new(),
         version: Some(description.version).filter(|version| !version.is_empty()),
+    })
+}
+
+fn of_catboost(bytes: &[u8]) -> Result<Features, String> {
+    let description = catboost::describe(bytes).map_err(|error| error.to_string())?;
+    Ok(Features {
+        names: description.feature_names,
+        categories: description.categories,
+        classes: texts(&description.classes),
+        version: Some(description.version).filter(|version| !version.is_empty()),
+    })
+}
+
+fn of_forest(bytes: &[u8]) -> Result<Features, String> {
+    let description = forest_json::describe(bytes).map_err(|error| error.to_string())?;
+    Ok(Features {
+        names: description.feature_names,
+        categories: description.categories.iter().map(|list| list.as_deref().map(texts)).collect(),
+        classes: texts(&description.classes),
+        version: Some(description.library).filter(|library| !library.is_empty()),
     })
 }
 
@@ -109,13 +136,15 @@ fn inputs(args: &PublishArgs, engine: &dyn Engine, features: &Features) -> Resul
     Ok((0..count).map(input).collect())
 }
 
-fn outputs(args: &PublishArgs, engine: &dyn Engine) -> Result<Vec<Output>, PublishError> {
+/// `classes`: those that the file names.
+fn outputs(args: &PublishArgs, engine: &dyn Engine, classes: &[String]) -> Result<Vec<Output>, PublishError> {
     let dtype = match engine.margin_kind() {
         MarginKind::F64 => Dtype::Fp64,
         MarginKind::F32 => Dtype::Fp32,
     };
     let width = engine.output_width();
     let named = |expected: usize| match args.classes.len() {
+        0 if classes.len() == expected => Ok(classes.to_vec()),
         came if came == expected || came == 0 => Ok(args.classes.clone()),
         came => Err(PublishError::Option(format!("--classes names {came} classes, the model has {expected}"))),
     };

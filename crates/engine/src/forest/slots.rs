@@ -6,13 +6,15 @@ const ZERO: f64 = 1e-35f32 as f64;
 /// How a library looks at a value before it compares it. NaN stays NaN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Rule {
+    /// scikit-learn's histogram gradient boosting: as it is.
+    Exact,
     /// LightGBM: what is nearly zero is zero.
     F64,
     /// LightGBM, a feature whose zeros are missing: what is nearly zero is missing.
     F64ZeroMissing,
     /// LightGBM: the integer part as category; -1 where it is none.
     F64Category,
-    /// XGBoost: rounded to `f32`.
+    /// XGBoost, CatBoost, scikit-learn's trees: rounded to `f32`.
     F32,
     /// XGBoost: rounded to `f32`, the integer part as category; -1 where it is none.
     F32Category,
@@ -23,7 +25,7 @@ impl Rule {
         match self {
             Self::F64 if v.abs() <= ZERO => 0.0,
             Self::F64ZeroMissing if v.abs() <= ZERO => f64::NAN,
-            Self::F64 | Self::F64ZeroMissing => v,
+            Self::Exact | Self::F64 | Self::F64ZeroMissing => v,
             Self::F64Category if v > -1.0 && v < 2_147_483_648.0 => v.trunc(),
             Self::F32 => f64::from(v as f32),
             // The bound is the first integer after which `f32` has gaps.
@@ -51,6 +53,7 @@ impl Slot {
             };
         }
         match self.rule {
+            Rule::Exact => to.copy_from_slice(from),
             Rule::F64 => fill!(Rule::F64),
             Rule::F64ZeroMissing => fill!(Rule::F64ZeroMissing),
             Rule::F64Category => fill!(Rule::F64Category),
@@ -70,6 +73,7 @@ mod tests {
             assert_eq!(Rule::F64.apply(tiny), 0.0);
             assert!(Rule::F64ZeroMissing.apply(tiny).is_nan());
         }
+        assert_eq!(Rule::Exact.apply(1e-36), 1e-36);
         assert_eq!(Rule::F64.apply(1.1e-35), 1.1e-35);
         assert_eq!(Rule::F64ZeroMissing.apply(-1.1e-35), -1.1e-35);
         assert!(Rule::F64.apply(f64::NAN).is_nan());

@@ -58,6 +58,31 @@ fn near_the_limits(tmp: f64, scale_bits: u64, positive: bool) -> f64 {
     f64::MIN_POSITIVE * y
 }
 
+/// Two to the power of `x`, by the same table: x = k/128 + r, 2^x = 2^(k/128) exp(r ln 2). Under 0.52 units in the last
+/// place. Overflows to infinity from 1024 on, reaches zero below -1075, NaN stays NaN.
+pub fn exp2(x: f64) -> f64 {
+    if x.is_nan() {
+        return x;
+    }
+    if !(-1076.0..1024.0).contains(&x) {
+        return if x > 0.0 { f64::INFINITY } else { 0.0 };
+    }
+    let shifted = x * 128.0 + SHIFT;
+    let bits = shifted.to_bits();
+    let k = shifted - SHIFT;
+    // Exact: both are multiples of the last place of `x`, and near each other.
+    let r = (x - k / 128.0) * std::f64::consts::LN_2;
+    let (tail, power) = EXP2[(bits % 128) as usize];
+    let scale_bits = power.wrapping_add(bits << 45);
+    let r2 = r * r;
+    let tmp = ((f64::from_bits(tail) + r) + r2 * (C2 + r * C3)) + r2 * r2 * (C4 + r * C5);
+    if x.abs() > 512.0 {
+        return near_the_limits(tmp, scale_bits, k > 0.0);
+    }
+    let scale = f64::from_bits(scale_bits);
+    scale + scale * tmp
+}
+
 /// `e` to the power of `x` in `f32`: the `f64` result rounded.
 pub fn expf(x: f32) -> f32 {
     exp(f64::from(x)) as f32
@@ -80,6 +105,33 @@ mod tests {
             let (x, y) = (f64::from_bits(x), f64::from_bits(y));
             assert!(ulps(exp(x), y) <= 1, "exp({x}) = {}, not {y}", exp(x));
         }
+    }
+
+    #[test]
+    fn powers_of_two() {
+        for n in -1074..1024i32 {
+            let power =
+                if n < -1022 { f64::from_bits(1 << (n + 1074)) } else { f64::from_bits(((n + 1023) as u64) << 52) };
+            assert_eq!(exp2(f64::from(n)), power, "2^{n}");
+        }
+        // From 60 digits, rounded once.
+        for (x, y) in [
+            (0.5, std::f64::consts::SQRT_2),
+            (-0.3, 0.8122523963562356),
+            (0.7, 1.624504792712471),
+            (-17.123, 7.0058911308358995e-06),
+            (300.9, 3.801243541734874e+90),
+            (-1000.001, 9.326169536002177e-302),
+            (-1060.4, 6.135e-320),
+            (1023.999, 1.796447500688184e+308),
+        ] {
+            assert!(ulps(exp2(x), y) <= 1, "2^{x} = {}, not {y}", exp2(x));
+        }
+        assert_eq!(
+            (exp2(1024.0), exp2(-1076.0), exp2(1e300), exp2(f64::NEG_INFINITY)),
+            (f64::INFINITY, 0.0, f64::INFINITY, 0.0)
+        );
+        assert!(exp2(f64::NAN).is_nan());
     }
 
     #[test]

@@ -16,15 +16,17 @@ pub(super) fn read(bytes: &[u8]) -> Result<Value, LoadError> {
     if reader.at < bytes.len() { Err(reader.error("more after the document's end")) } else { Ok(value) }
 }
 
-/// The first of an object's keys that is one of `keys`.
-pub(super) fn first_key_of(bytes: &[u8], keys: &[&str]) -> Option<String> {
+/// The first of an object's keys that is one of `keys`, and its value where that is a text.
+pub(super) fn first_of(bytes: &[u8], keys: &[&str]) -> Option<(String, Option<String>)> {
     let mut reader = Reader { bytes, at: 0 };
     reader.blanks();
     reader.expect(b'{').ok()?;
     loop {
         let key = reader.key().ok()?;
         if keys.contains(&key.as_str()) {
-            return Some(key);
+            reader.blanks();
+            let text = if reader.peek() == Some(b'"') { reader.text().ok() } else { None };
+            return Some((key, text));
         }
         reader.value(1, false).ok()?;
         if !reader.goes_on(b'}').ok()? {

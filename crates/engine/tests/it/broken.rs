@@ -4,6 +4,9 @@ use headgate_engine::{Format, Limits, LoadError, load};
 
 use crate::fixtures::model;
 
+mod catboost;
+mod forest_json;
+
 fn refused(format: Format, bytes: &[u8]) -> String {
     match load(format, bytes, &Limits::default()) {
         Err(e) => e.to_string(),

@@ -3,10 +3,10 @@
 usage: differential.py FOLDER [SUBSTRING]
 
 For each case (all, or those whose name has SUBSTRING) the folder gets NAME.model, NAME.x (rows of features, f64),
-NAME.margins and NAME.outputs (f64 for LightGBM, f32 for XGBoost; little endian), and a line in cases.jsonl. Where that
-line has "contributions": true, NAME.contributions has them (rows x margins x (columns + 1)); where false, the library
-has none. Rows are also
-scored one by one, and must give the same bits. The committed fixtures are `differential.py FOLDER fixture`.
+NAME.margins and NAME.outputs (f32 for XGBoost, else f64; little endian), and a line in cases.jsonl. Where that line has
+"contributions": true, NAME.contributions has them (rows x margins x (columns + 1)); where false, the library has none.
+Rows are also scored one by one, and must give the same bits. differential_catboost.py and differential_sklearn.py do the
+same for those. The committed fixtures are `differential*.py FOLDER fixture`.
 """
 
 import json
@@ -36,9 +36,13 @@ def main():
     xgboost_shapes()
     xgboost_categorical()
     fixtures()
+    finish(f"lightgbm {lgb.__version__}, xgboost {xgb.__version__}")
+
+
+def finish(libraries):
     with open(FOLDER / "cases.jsonl", "w") as f:
         f.writelines(json.dumps(case) + "\n" for case in CASES)
-    print(f"{len(CASES)} cases, lightgbm {lgb.__version__}, xgboost {xgb.__version__}")
+    print(f"{len(CASES)} cases, {libraries}")
 
 
 def data(seed, columns=6, rows=ROWS, missing=0.0, zeros=0.0, categorical=()):
@@ -74,7 +78,7 @@ def probes(x, thresholds, rng, rows, infinite=True):
 
 def write(name, form, model, x, margins, outputs, contributions=None):
     """`contributions`: an array; False where the library has none; None where it was not asked."""
-    kind = np.float64 if form == "lightgbm-text" else np.float32
+    kind = np.float32 if form.startswith("xgboost") else np.float64
     assert margins.dtype == kind and outputs.dtype == kind, (name, margins.dtype, outputs.dtype)
     model.replace(FOLDER / f"{name}.model")
     x.astype("<f8").tofile(FOLDER / f"{name}.x")
@@ -361,4 +365,5 @@ def fixtures():
     xgboost(f"fixture-xgb{major}-dart", x, np.digitize(y, [-1, 1]), params, rounds=3, probed=25)
 
 
-main()
+if __name__ == "__main__":
+    main()

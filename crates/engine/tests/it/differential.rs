@@ -28,27 +28,42 @@ pub(crate) fn python_with(libraries: &str) -> Result<PathBuf, String> {
     }
 }
 
-#[test]
-fn scores_equal_the_libraries_own() {
-    let python = match python_with("lightgbm, xgboost, pandas, sklearn") {
+/// Runs a script, which trains and scores, and scores the same; skipped where a library is not installed.
+fn against(libraries: &str, script: &str) {
+    let python = match python_with(&format!("lightgbm, xgboost, pandas, {libraries}")) {
         Ok(python) => python,
         Err(reason) => {
-            let _ = writeln!(std::io::stderr(), "skipped: differential test against LightGBM and XGBoost: {reason}");
+            let _ = writeln!(std::io::stderr(), "skipped: differential test against {libraries}: {reason}");
             return;
         }
     };
     let folder = tempfile::tempdir().unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/differential.py");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it").join(script);
     let mut command = Command::new(python);
-    command.arg(script).arg(folder.path()).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.arg(path).arg(folder.path()).env("PYTHONDONTWRITEBYTECODE", "1");
     if let Some(only) = std::env::var_os("HEADGATE_CASES") {
         command.arg(only);
     }
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "differential.py: {said}");
+    assert!(output.status.success(), "{script}: {said}");
     eprint!("{}", String::from_utf8_lossy(&output.stdout));
     let cases = cases::read(folder.path());
     assert!(!cases.is_empty());
     cases.iter().for_each(cases::Case::check);
+}
+
+#[test]
+fn scores_equal_lightgbm_s_and_xgboost_s_own() {
+    against("sklearn", "differential.py");
+}
+
+#[test]
+fn scores_equal_catboost_s_own() {
+    against("catboost", "differential_catboost.py");
+}
+
+#[test]
+fn scores_equal_scikit_learn_s_own() {
+    against("sklearn", "differential_sklearn.py");
 }

@@ -1,10 +1,11 @@
 //! Tiny committed models with the libraries' own scores, so that exactness is tested without Python. Those named `xgb1`
-//! were written by XGBoost 1.7.6, the others by XGBoost 3.2.0 and LightGBM 4.7.0, all by `differential.py FOLDER fixture`.
+//! were written by XGBoost 1.7.6, the others by XGBoost 3.2.0, LightGBM 4.7.0, CatBoost 1.2.10 and scikit-learn 1.9.1, all
+//! by `differential*.py FOLDER fixture`.
 
 use std::path::{Path, PathBuf};
 
 use headgate_engine::lightgbm::{self, FeatureInfo};
-use headgate_engine::{Category, Format, Limits, LoadError, OutputKind, load, sniff, xgboost};
+use headgate_engine::{Category, Format, Limits, LoadError, OutputKind, catboost, forest_json, load, sniff, xgboost};
 
 use crate::cases;
 
@@ -18,13 +19,17 @@ pub(crate) fn model(name: &str) -> Vec<u8> {
 }
 
 /// The fixtures' names and formats.
-pub(crate) const ALL: [(&str, Format); 6] = [
+pub(crate) const ALL: [(&str, Format); 10] = [
     ("lgb-pandas", Format::LightgbmText),
     ("lgb-multiclass", Format::LightgbmText),
     ("xgb3-logistic-json", Format::XgboostJson),
     ("xgb3-logistic-ubj", Format::XgboostUbj),
     ("xgb3-dart-json", Format::XgboostJson),
     ("xgb1-logistic-json", Format::XgboostJson),
+    ("cat-onehot", Format::CatboostJson),
+    ("cat-nested", Format::CatboostJson),
+    ("skl-forest", Format::ForestJson),
+    ("skl-hist", Format::ForestJson),
 ];
 
 #[test]
@@ -79,6 +84,44 @@ fn xgboost_says_what_its_columns_are() {
     }
     let about = xgboost::describe(Format::XgboostJson, &model("xgb3-dart-json")).unwrap();
     assert_eq!((about.booster.as_str(), about.classes, about.rounds), ("dart", 3, Some(3)));
+}
+
+#[test]
+fn catboost_says_what_its_columns_are() {
+    let about = catboost::describe(&model("cat-onehot")).unwrap();
+    assert_eq!((about.version.as_str(), about.loss.as_deref()), ("1.2.10", Some("Logloss")));
+    assert_eq!((about.width, about.trees), (1, 4));
+    assert_eq!(about.feature_names, ["c0", "c1", "c2", "c3"]);
+    assert_eq!(about.classes, [0, 1].map(Category::Int));
+    assert_eq!(about.categories, [None, None, Some(vec!["x,y]".into(), "São Paulo".into()]), None]);
+    let engine = load(Format::CatboostJson, &model("cat-onehot"), &Limits::default()).unwrap();
+    assert_eq!(engine.output_kind(), OutputKind::Binary);
+    assert_eq!(engine.input_names(), about.feature_names);
+    assert_eq!(engine.categorical()[2].unwrap().max_code, Some(1));
+    assert_eq!(engine.categorical()[0], None);
+    let about = catboost::describe(&model("cat-nested")).unwrap();
+    assert_eq!((about.loss.as_deref(), about.width, about.trees), (Some("MultiClass"), 3, 2));
+    assert!(about.feature_names.is_empty());
+}
+
+#[test]
+fn a_forest_says_what_its_columns_are() {
+    let about = forest_json::describe(&model("skl-hist")).unwrap();
+    assert_eq!(about.library, "scikit-learn 1.9.1");
+    assert_eq!(about.model, "HistGradientBoostingClassifier");
+    assert_eq!(about.feature_names, ["age", "a b", "é", "d", "job"]);
+    assert_eq!(about.classes, [false, true].map(Category::Bool));
+    let texts = ["São Paulo", "admin.", "x,y]"].map(|t| Category::Text(t.into()));
+    assert_eq!(about.categories[4].as_deref(), Some(&texts[..]));
+    assert_eq!(about.categories[0], None);
+    let engine = load(Format::ForestJson, &model("skl-hist"), &Limits::default()).unwrap();
+    assert_eq!(engine.output_kind(), OutputKind::Binary);
+    assert_eq!(engine.categorical()[4].unwrap().max_code, Some(2));
+    let about = forest_json::describe(&model("skl-forest")).unwrap();
+    assert_eq!(about.classes, ["São", "no", "yes"].map(|t| Category::Text(t.into())));
+    let engine = load(Format::ForestJson, &model("skl-forest"), &Limits::default()).unwrap();
+    assert_eq!(engine.output_kind(), OutputKind::Multiclass(3));
+    assert!(engine.input_names().is_empty());
 }
 
 #[test]

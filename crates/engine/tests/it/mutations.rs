@@ -1,6 +1,8 @@
 //! Valid files with bytes changed: whatever comes of it, nothing panics, and what loads can score.
 
-use headgate_engine::{Batch, Format, Limits, Outputs, ScoreError, Scratch, Want, lightgbm, load, sniff, xgboost};
+use headgate_engine::{
+    Batch, Format, Limits, Outputs, ScoreError, Scratch, Want, catboost, forest_json, lightgbm, load, sniff, xgboost,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -76,10 +78,11 @@ fn apply(change: &Change, bytes: &mut Vec<u8>) {
 fn survives(format: Format, bytes: &[u8]) {
     let limits = Limits { max_memory_bytes: 1 << 24, max_features: 1000, max_outputs: 100 };
     let _ = sniff(bytes);
-    if format == Format::LightgbmText {
-        let _ = lightgbm::describe(bytes).map(|d| d.categories().map(|c| c.len()));
-    } else {
-        let _ = xgboost::describe(format, bytes);
+    match format {
+        Format::LightgbmText => drop(lightgbm::describe(bytes).map(|d| d.categories().map(|c| c.len()))),
+        Format::CatboostJson => drop(catboost::describe(bytes)),
+        Format::ForestJson => drop(forest_json::describe(bytes)),
+        format => drop(xgboost::describe(format, bytes)),
     }
     let Ok(engine) = load(format, bytes, &limits) else { return };
     assert!(engine.memory_bytes() <= limits.max_memory_bytes);
@@ -130,6 +133,8 @@ proptest! {
             survives(format, &[b"{\"learner\":", &bytes[..]].concat());
             survives(format, &[b"{L\0\0\0\0\0\0\0\x07learner", &bytes[..]].concat());
             survives(format, &[b"tree\n", &bytes[..]].concat());
+            survives(format, &[b"{\"oblivious_trees\":", &bytes[..]].concat());
+            survives(format, &[b"{\"format\":\"headgate-forest/1\",\"trees\":", &bytes[..]].concat());
         }
     }
 }
