@@ -29,6 +29,9 @@ pub enum Cause {
     /// What the store gave of it is not what was published. It counts as its own fault, and is tried again now and then:
     /// a reply may have lied, a replica may lag, and a store can be mended.
     Damaged,
+    /// The machine's: what runs the version is not installed here. It counts as its own fault, so that nothing else waits for
+    /// it, and is tried again: it may be installed yet.
+    Lacking,
     /// The store's, the disk's, the memory's: it can pass.
     Passing,
 }
@@ -165,22 +168,22 @@ impl Life {
         match (&self.state, self.last_cause) {
             (State::Ready | State::Retiring { .. }, _) => Fares::Ready,
             (_, Some(Cause::Own)) => Fares::FailedOwn,
-            (_, Some(Cause::Damaged)) => Fares::FailedDamaged,
+            (_, Some(Cause::Damaged | Cause::Lacking)) => Fares::FailedDamaged,
             (_, Some(Cause::Passing)) => Fares::FailedPassing,
             (_, None) => Fares::Unsettled,
         }
     }
 
-    /// Whether the store gave something else than was published, and nothing better since.
-    pub fn is_damaged(&self) -> bool {
-        self.last_cause == Some(Cause::Damaged)
+    /// Whether the store gave something else than was published, or the machine lacked what runs it, and nothing better since.
+    pub fn is_set_aside(&self) -> bool {
+        matches!(self.last_cause, Some(Cause::Damaged | Cause::Lacking))
     }
 
     /// As gateways and callers are told, with why it failed last: while it is tried again, too. One that is damaged stays
     /// failed until it is proven.
     pub fn reported(&self) -> (VersionState, &str) {
         let state = match &self.state {
-            _ if self.is_damaged() => VersionState::Failed,
+            _ if self.is_set_aside() => VersionState::Failed,
             State::Absent => VersionState::Absent,
             State::Working(Stage::Fetching) => VersionState::Fetching,
             State::Working(Stage::Verifying) => VersionState::Verifying,
@@ -199,7 +202,7 @@ impl Life {
         let whole = match cause {
             Cause::Own => return None,
             Cause::Damaged => PAUSE_MAX,
-            Cause::Passing => PAUSE_FIRST.saturating_mul(1 << self.failures.min(16)).min(PAUSE_MAX),
+            Cause::Passing | Cause::Lacking => PAUSE_FIRST.saturating_mul(1 << self.failures.min(16)).min(PAUSE_MAX),
         };
         Some(whole.mul_f64(0.5 + 0.5 * chance.clamp(0.0, 1.0)))
     }
@@ -291,6 +294,21 @@ mod tests {
         // What it is made of is now known to be whole: what is wrong with that is wrong for good.
         take(&mut worse, Event::Failed(Cause::Own, "golden row 3".into())).unwrap();
         assert_eq!((worse.fares(), worse.wakes_at()), (Fares::FailedOwn, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_machine_lacks_holds_nothing_up_and_may_come() {
+        let mut life = Life::default();
+        for seconds in [1, 2, 4] {
+            take(&mut life, Event::Start).unwrap();
+            take(&mut life, Event::Failed(Cause::Lacking, "no library".into())).unwrap();
+            assert_eq!((life.fares(), life.reported().0), (Fares::FailedDamaged, VersionState::Failed));
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            assert!(life.tick(Instant::now()));
+        }
+        take(&mut life, Event::Start).unwrap();
+        take(&mut life, Event::Proven).unwrap();
+        assert_eq!(life, ready());
     }
 
     #[tokio::test(start_paused = true)]

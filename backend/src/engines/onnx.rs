@@ -113,7 +113,7 @@ fn load(
     if size > memory_left {
         return Err(Failure::passing(format!("its file has {size} bytes, the memory left is {memory_left}")));
     }
-    let environment = library::environment(bounds).map_err(Failure::passing)?;
+    let environment = library::environment(bounds).map_err(Failure::lacking)?;
     let name = format!("model '{}' version {}", manifest.model, manifest.version);
     let _made = making.lock().unwrap_or_else(PoisonError::into_inner);
     let before = resident_bytes();

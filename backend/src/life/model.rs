@@ -84,7 +84,7 @@ impl Kept {
         self.versions.retain_mut(|tracked| {
             let is_wanted = wanted.iter().any(|w| w.digest == tracked.digest);
             match tracked.life.state() {
-                State::Absent | State::Working(_) if !tracked.life.is_damaged() => is_wanted,
+                State::Absent | State::Working(_) if !tracked.life.is_set_aside() => is_wanted,
                 // Remembered as long as the release names it, or it would be tried again and again.
                 State::Absent | State::Working(_) | State::Failed { .. } => {
                     is_wanted || release.digest_of(tracked.version) == Some(tracked.digest)
@@ -210,7 +210,7 @@ impl Tracked {
 
     fn known(&self) -> Known {
         let (state, reason) = self.life.reported();
-        let retried = matches!(self.life.state(), State::Failed { cause: Cause::Passing, .. });
+        let retried = matches!(self.life.state(), State::Failed { cause: Cause::Passing | Cause::Lacking, .. });
         Known { version: self.version, digest: self.digest, state, reason: reason.to_owned(), retried }
     }
 

@@ -12,7 +12,8 @@ pub enum Fares {
     Ready,
     /// It failed by its own fault.
     FailedOwn,
-    /// The store gave something else than was published: as by its own fault, and yet it is looked at again.
+    /// The store gave something else than was published, or the machine lacks what runs it: as by its own fault, and yet it
+    /// is looked at again.
     FailedDamaged,
     /// It failed by a cause that can pass.
     FailedPassing,

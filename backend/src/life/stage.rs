@@ -34,6 +34,11 @@ impl Failure {
         Self { cause: Cause::Damaged, reason: reason.to_string() }
     }
 
+    /// The machine lacks what runs it.
+    pub fn lacking(reason: impl ToString) -> Self {
+        Self { cause: Cause::Lacking, reason: reason.to_string() }
+    }
+
     /// A cause that can pass.
     pub fn passing(reason: impl ToString) -> Self {
         Self { cause: Cause::Passing, reason: reason.to_string() }

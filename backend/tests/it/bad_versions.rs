@@ -113,10 +113,10 @@ async fn one_of_another_model() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_an_engine_that_is_not_here() {
     let (bucket, server) = two().await;
-    let digest = bucket.forge("bank", number(2), |m| m["engine"]["name"] = json!("onnx"));
+    let digest = bucket.forge("bank", number(2), |m| m["engine"]["name"] = json!("tensorflow"));
     bucket.force("bank", number(2), digest);
     wait_failed(&server).await;
-    refused(&server, &["'onnx'", "lightgbm, xgboost, linear"]).await;
+    refused(&server, &["'tensorflow'", "lightgbm, xgboost, linear"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,8 +16,11 @@ use tempfile::TempDir;
 use crate::support::models::name;
 use crate::support::{Bucket, Server};
 
+mod batches;
+mod library;
 mod pipelines;
 mod refused;
+mod swaps;
 
 /// The library, and the models that `make.py` wrote.
 pub(crate) struct Kit {

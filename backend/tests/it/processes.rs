@@ -1,5 +1,5 @@
 //! Versions that bring their own code, as real processes: proven, served, swapped, restarted; and those that misbehave.
 
 mod good;
-mod rig;
+pub(crate) mod rig;
 mod rogue;

@@ -1,5 +1,6 @@
 //! ONNX Runtime's library: found, loaded once, bounded.
 
+use std::error::Error as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::ptr;
@@ -50,7 +51,7 @@ fn places(configured: Option<&Path>, variable: Option<PathBuf>) -> Vec<PathBuf> 
 }
 
 fn load(path: &Path, bounds: &Onnx) -> Result<Environment, String> {
-    let builder = ort::init_from(path).map_err(words)?;
+    let builder = ort::init_from(path).map_err(|e| unloaded(&e))?;
     let threads = GlobalThreadPoolOptions::default().with_intra_threads(bounds.intra_threads);
     let threads = threads.and_then(|t| t.with_inter_threads(1)).and_then(|t| t.with_spin_control(false));
     // What a run can't do is told to its caller; the library's own lines are for who looks closer.
@@ -62,6 +63,15 @@ fn load(path: &Path, bounds: &Onnx) -> Result<Environment, String> {
     environment.set_log_level(LogLevel::Warning);
     bound_memory(&environment, bounds.memory_bytes_max).map_err(words)?;
     Ok(environment)
+}
+
+/// Why the library could not be loaded: of what the system says the binding tells nothing.
+fn unloaded(error: &ort::LoadDynamicError) -> String {
+    let said = match error {
+        ort::LoadDynamicError::Dlopen { error, .. } => error.source(),
+        _ => None,
+    };
+    said.map_or_else(|| words(error), |said| format!("{}: {}", words(error), words(said)))
 }
 
 /// Makes all sessions share one arena of at most so many bytes: what a model holds and what its runs need come from it.

@@ -22,7 +22,7 @@ async fn predictions(server: &Server, model: &str, case: &Value) -> Vec<Value> {
 
 /// Numbers agree within 1e-5, all else wholly.
 #[track_caller]
-fn assert_close(got: &Value, expected: &Value) {
+pub(super) fn assert_close(got: &Value, expected: &Value) {
     match (got, expected) {
         (Value::Array(got), Value::Array(expected)) => {
             assert_eq!(got.len(), expected.len());
