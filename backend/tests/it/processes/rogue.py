@@ -120,6 +120,10 @@ elif BEHAVE == "fork":
     fork()
 elif BEHAVE == "deaf":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+elif BEHAVE == "moody" and os.path.exists(OPTIONS["--signature"] + ".seen"):
+    MODEL["weights"] = [5, 5]
+elif BEHAVE == "moody":
+    open(OPTIONS["--signature"] + ".seen", "w").close()
 elif BEHAVE == "secrets":
     MODEL["weights"] = [len([name for name in os.environ if "AWS" in name or "SECRET" in name]), 0]
 print("serving", OPTIONS["--socket"], flush=True)

@@ -87,6 +87,20 @@ async fn its_guard_killed_it_is_killed_too_and_started_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn started_again_it_must_give_the_golden_results_again() {
+    let (_bucket, backend) = served_by("moody", "moody", &[]).await;
+    kill_command("moody");
+    until("it is found out", || async {
+        let answer = call(&backend, "moody", 1).await;
+        assert!(answer.status != 200 || answer.json()["predictions"] == json!([3.0]), "{answer:?}");
+        !backend.said(&["does not give the golden results any more: golden row 0"]).is_empty()
+    })
+    .await;
+    call(&backend, "moody", 1).await.says(503, &["'moody'", "times in a row", "golden results"]);
+    assert_eq!(call(&backend, "fine", 1).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hung_on_a_call_it_is_killed_and_started_again() {
     let (_bucket, backend) = served("hung", &[("process.call_timeout_ms", "800")]).await;
     call_within(&backend, "hung", HANG, 100).await.says(504, &["'hung'", "version 1", "deadline"]);
