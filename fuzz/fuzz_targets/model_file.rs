@@ -10,7 +10,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(engine) = headgate_engine::load(format, bytes, &limits) else { return };
     let batch = Batch::new(engine.inputs(), 3);
     let mut out = Outputs::default();
-    let want = Want { margins: true, outputs: true };
+    let want = Want { margins: true, outputs: true, contributions: false };
     engine.score(&batch, &mut Scratch::default(), &mut out, want).expect("a loaded model scores a row of missing values");
     assert_eq!(out.margins.len(), 3 * engine.margin_width());
     assert_eq!(out.values.len(), 3 * engine.output_width());

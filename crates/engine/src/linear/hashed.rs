@@ -220,7 +220,8 @@ impl Hashed {
         margins.clear();
         let mut row = 0;
         while row < batch.rows() {
-            (hits.clear(), ends.clear());
+            hits.clear();
+            ends.clear();
             while row < batch.rows() && ends.len() < BLOCK_ROWS && hits.len() < BLOCK_HITS {
                 self.fields.list.iter().for_each(|field| field.push(batch, row, text, hits));
                 ends.push(hits.len());

@@ -359,7 +359,7 @@ proptest! {
             bytes[(at * within as f64) as usize] = byte;
         }
         bytes.truncate((bytes.len() as f64 * cut) as usize);
-        let limits = Limits { max_memory_bytes: 1 << 20, max_features: 1000, max_outputs: 100 };
+        let limits = Limits { max_memory_bytes: 1 << 20, max_features: 1000, max_outputs: 100, ..Limits::default() };
         if let Ok(engine) = load(Format::LinearHashed, &bytes, &limits) {
             let cell = |column| if engine.takes_text(column) { text("a, b c") } else { Cell::Number(f64::INFINITY) };
             let row: Vec<Cell> = (0..engine.inputs()).map(cell).collect();
