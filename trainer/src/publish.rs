@@ -20,6 +20,7 @@ use crate::report::{Event, ModelReport, ModelResult, OnEvent, PublishReport, Pub
 use crate::train::{Context, plain};
 
 mod derive;
+mod onnx;
 mod process;
 mod rows;
 
@@ -94,9 +95,12 @@ fn read(args: &PublishArgs) -> Result<(NewVersion, TempDir, Vec<String>), Publis
     };
     let path = args.file.display().to_string();
     let bytes = load(&args.file)?;
+    if headgate_engine::onnx::sniff(&bytes) {
+        return onnx::read(args, &bytes);
+    }
     let no_model = |why: String| PublishError::Model { path: path.clone(), why };
     let format = headgate_engine::sniff(&bytes).ok_or_else(|| {
-        no_model("it is neither LightGBM's text nor XGBoost's JSON or UBJSON nor a linear model".to_owned())
+        no_model("it is neither LightGBM's text nor XGBoost's JSON or UBJSON nor ONNX nor a linear model".to_owned())
     })?;
     let engine = headgate_engine::load(format, &bytes, &Limits::default()).map_err(|e| no_model(e.to_string()))?;
     let mut notes = Vec::new();
@@ -133,6 +137,29 @@ fn read(args: &PublishArgs) -> Result<(NewVersion, TempDir, Vec<String>), Publis
     let files = vec![(derived.file.to_owned(), file)];
     let new = new_version(args, Parts { engine, signature: derived.signature, golden, digests, files })?;
     Ok((new, copies, notes))
+}
+
+/// Golden rows of an engine that is not here: their outputs are compared within a tolerance, by backends.
+fn golden_outputs(
+    path: &Path,
+    stated: Option<f64>,
+    otherwise: f64,
+    signature: &Signature,
+    notes: &mut Vec<String>,
+) -> Result<(Golden, Digest), PublishError> {
+    let read_failed = |source| PublishError::Read { path: path.display().to_string(), source };
+    let bytes = std::fs::read(path).map_err(read_failed)?;
+    let broken = |why: String| PublishError::Golden { path: path.display().to_string(), why };
+    let mut golden = rows::read(&bytes, signature, notes).map_err(broken)?;
+    if golden.outputs.is_empty() {
+        return Err(broken("its rows have no 'output'".to_owned()));
+    }
+    golden.tolerance = stated.unwrap_or(otherwise);
+    golden.check(signature).map_err(broken)?;
+    if stated.is_none() {
+        notes.push(format!("results may be {otherwise} from the golden ones (--tolerance)"));
+    }
+    Ok((golden, Digest::of(&bytes)))
 }
 
 /// What golden rows may be apart by.

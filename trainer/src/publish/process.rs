@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use headgate_contract::Digest;
 use headgate_contract::manifest::signature::Role;
-use headgate_contract::manifest::{Dtype, EngineSpec, FILES_MAX, Golden, Signature, check_file_name};
+use headgate_contract::manifest::{Dtype, EngineSpec, FILES_MAX, Signature, check_file_name};
 use headgate_registry::NewVersion;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
-use super::{Parts, new_version, rows};
+use super::{Parts, golden_outputs, new_version};
 use crate::args::PublishArgs;
 use crate::error::PublishError;
 
@@ -36,7 +36,7 @@ pub(super) fn read(args: &PublishArgs, command: &str) -> Result<(NewVersion, Tem
     };
     let mut notes = Vec::new();
     let (signature, signed) = read_signature(signature)?;
-    let (golden, proof) = read_golden(golden, args.tolerance, &signature, &mut notes)?;
+    let (golden, proof) = golden_outputs(golden, args.tolerance, TOLERANCE, &signature, &mut notes)?;
     let copies = tempfile::tempdir().map_err(|source| write_failed(&std::env::temp_dir(), source))?;
     let files = copy_all(&args.file, copies.path(), &mut notes)?;
     let mut digests = vec![Digest::of(command), signed, proof];
@@ -62,26 +62,6 @@ fn read_signature(path: &Path) -> Result<(Signature, Digest), PublishError> {
         ))),
         _ => Ok((signature, Digest::of(&bytes))),
     }
-}
-
-fn read_golden(
-    path: &Path,
-    tolerance: Option<f64>,
-    signature: &Signature,
-    notes: &mut Vec<String>,
-) -> Result<(Golden, Digest), PublishError> {
-    let bytes = fs::read(path).map_err(|source| read_failed(path, source))?;
-    let broken = |why: String| PublishError::Golden { path: path.display().to_string(), why };
-    let mut golden = rows::read(&bytes, signature, notes).map_err(broken)?;
-    if golden.outputs.is_empty() {
-        return Err(broken("its rows have no 'output'".to_owned()));
-    }
-    golden.tolerance = tolerance.unwrap_or(TOLERANCE);
-    golden.check(signature).map_err(broken)?;
-    if tolerance.is_none() {
-        notes.push(format!("results may be {TOLERANCE} from the golden ones (--tolerance)"));
-    }
-    Ok((golden, Digest::of(&bytes)))
 }
 
 /// Copies a file, or the files of a folder: they may change while they go up.

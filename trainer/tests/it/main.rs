@@ -6,6 +6,7 @@ mod bank;
 mod bucket;
 mod elsewhere;
 mod hashed;
+mod onnx;
 mod parquet;
 mod process;
 mod rig;
