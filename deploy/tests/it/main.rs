@@ -3,6 +3,7 @@
 mod arrows;
 mod bank;
 mod configuration;
+mod onnx;
 mod process;
 mod release;
 mod system;

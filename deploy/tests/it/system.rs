@@ -152,6 +152,9 @@ fn command_of(program: &Path, dir: &Path) -> Command {
     if let Some(library) = lightgbm() {
         command.env("HEADGATE_LIGHTGBM", library);
     }
+    if let Some(library) = onnxruntime() {
+        command.env("ORT_DYLIB_PATH", library);
+    }
     command
 }
 
@@ -160,9 +163,21 @@ pub(crate) fn lightgbm() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("HEADGATE_LIGHTGBM") {
         return Some(named.into());
     }
-    let lib = python()?.parent()?.parent()?.join("lib");
-    let pythons = fs::read_dir(lib).ok()?.flatten();
-    pythons.map(|e| e.path().join("site-packages/lightgbm/lib/lib_lightgbm.so")).find(|path| path.is_file())
+    in_packages("lightgbm/lib", "lib_lightgbm.so")
+}
+
+/// ONNX Runtime's library, where there is one: named by HEADGATE_ONNXRUNTIME, or in the Python environment of the tests.
+pub(crate) fn onnxruntime() -> Option<PathBuf> {
+    let named = std::env::var_os("HEADGATE_ONNXRUNTIME").map(PathBuf::from);
+    named.or_else(|| in_packages("onnxruntime/capi", "libonnxruntime.so"))
+}
+
+/// A file of a Python package, by how its name begins.
+fn in_packages(folder: &str, begins: &str) -> Option<PathBuf> {
+    let pythons = fs::read_dir(python()?.parent()?.parent()?.join("lib")).ok()?.flatten();
+    let folders = pythons.filter_map(|e| fs::read_dir(e.path().join("site-packages").join(folder)).ok());
+    let files = folders.flatten().flatten().map(|e| e.path());
+    files.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(begins))).min()
 }
 
 /// The Python of the tests' environment, where there is one.
