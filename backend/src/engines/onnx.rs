@@ -138,21 +138,21 @@ fn resident_bytes() -> u64 {
 // === impl Served ===
 
 impl Served {
-    /// Scores a row of zeros, twice: the library makes much on the first run, and the second says what a row costs. A
-    /// graph that does not take such a row may take others.
+    /// Scores a row of zeros, then two: the library makes much on the first run, and who gives no row for a row shows it on
+    /// the second. A graph that does not take such rows may take others.
     async fn warm_up(&self, features: usize) -> Result<(), Failure> {
-        for _ in 0..2 {
-            let mut row = Batch::new(features, 1);
-            let empty = row.texts_mut().push("") as f64;
-            (0..features).for_each(|feature| row.set(0, feature, empty));
-            match self.line.score(&self.gang, row, Instant::now() + FIRST_ROW_MAX).await {
+        for count in 1..=2 {
+            let mut rows = Batch::new(features, count);
+            let empty = rows.texts_mut().push("") as f64;
+            (0..features).for_each(|feature| rows.column_mut(feature).fill(empty));
+            match self.line.score(&self.gang, rows, Instant::now() + FIRST_ROW_MAX).await {
                 Ok(_) => {}
                 Err(Refusal { kind: Kind::InvalidRequest, message }) => {
-                    tracing::debug!(message, "a row of zeros is not scored");
+                    tracing::debug!(message, "rows of zeros are not scored");
                 }
                 Err(Refusal { kind: Kind::DeadlineExceeded, .. }) => {
                     let limit = FIRST_ROW_MAX.as_secs();
-                    return Err(Failure::own(format!("its first row takes more than {limit} s to score")));
+                    return Err(Failure::own(format!("its first rows take more than {limit} s to score")));
                 }
                 Err(Refusal { kind: Kind::Overloaded, message }) => return Err(Failure::passing(message)),
                 Err(refusal) => return Err(Failure::own(format!("it can't be scored: {refusal}"))),
