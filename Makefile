@@ -30,8 +30,9 @@ bench-engine: ## the engine beside LightGBM, lleaves, ONNX Runtime, XGBoost, ...
 
 fuzz: ## a minute of fuzzing for each reader of foreign bytes (needs a nightly compiler and cargo-fuzz)
 	@mkdir -p fuzz/corpus/model_file && cp crates/engine/tests/it/fixtures/*.model trainer/tests/it/fixtures/*.hgl fuzz/corpus/model_file
+	@mkdir -p fuzz/corpus/onnx_file && cp trainer/tests/it/fixtures/*.onnx fuzz/corpus/onnx_file
 	@cp -r fuzz/seeds/. fuzz/corpus
-	@cd fuzz && for target in path documents model_file linear_file; do cargo +nightly fuzz run $$target -- -max_total_time=60 || exit 1; done
+	@cd fuzz && for target in path documents model_file linear_file onnx_file; do cargo +nightly fuzz run $$target -- -max_total_time=60 || exit 1; done
 
 setup: ## install what `up` and `test` need, without running them
 	@tools/setup test

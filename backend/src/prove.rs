@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use headgate_contract::Kind;
 use headgate_contract::manifest::golden::{Cell, Golden, Precision, Results};
 use headgate_contract::route::Protocol;
 use headgate_engine::{MarginKind, Outputs, Want};
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 use crate::decode::Bounds;
 use crate::life::stage::{Failure, off_thread};
 use crate::predict::Desk;
+use crate::refusal::Refusal;
 use crate::servable::Servable;
 
 /// How long what scores elsewhere may take for the golden rows: it may have to warm up.
@@ -52,8 +54,13 @@ fn read(servable: &Servable, desk: &mut Desk) -> Result<(), Failure> {
     asked.map(drop).map_err(|e| Failure::own(format!("golden rows are refused: {e}")))
 }
 
-fn unscored(why: impl std::fmt::Display) -> Failure {
-    Failure::own(format!("golden rows can't be scored: {why}"))
+fn unscored(why: Refusal) -> Failure {
+    let words = format!("golden rows can't be scored: {why}");
+    // What scores elsewhere may have no room now, or be starting anew.
+    match why.kind {
+        Kind::Overloaded | Kind::Unavailable => Failure::passing(words),
+        _ => Failure::own(words),
+    }
 }
 
 fn compare(servable: &Servable, scored: &Outputs) -> Result<(), Failure> {

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use headgate_contract::{Kind, Manifest};
 use headgate_engine::{Batch, Outputs, Want};
-use ort::environment::Environment;
 use tokio::time::Instant;
 
 use super::Files;
@@ -117,15 +116,12 @@ fn load(
     let name = format!("model '{}' version {}", manifest.model, manifest.version);
     let _made = making.lock().unwrap_or_else(PoisonError::into_inner);
     let before = resident_bytes();
-    let model = open(name, &environment, &bytes, plan, bounds).map_err(|e| Failure::own(format!("model file: {e}")))?;
+    let model = Model::load(name, &environment, &bytes, plan, bounds.batch_rows_max);
+    let model = model.map_err(|e| Failure::own(format!("model file: {e}")))?;
     // What others took meanwhile is counted too: rather too much than too little.
     let grown = resident_bytes().saturating_sub(before);
     let held = grown.max(size).saturating_add(SESSION_BYTES);
     Ok((model, usize::try_from(held).unwrap_or(usize::MAX)))
-}
-
-fn open(name: String, environment: &Environment, bytes: &[u8], plan: Plan, bounds: &Onnx) -> Result<Model, String> {
-    Model::load(name, environment, bytes, plan, bounds.batch_rows_max)
 }
 
 /// Memory of this process in RAM, in bytes; 0 where the system does not say.

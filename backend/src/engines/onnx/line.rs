@@ -227,3 +227,6 @@ impl std::fmt::Debug for Line {
 fn late() -> Refusal {
     Refusal::new(Kind::DeadlineExceeded, "the deadline passed before it was scored")
 }
+
+#[cfg(test)]
+mod tests;

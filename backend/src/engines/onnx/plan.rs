@@ -196,3 +196,69 @@ fn fixed_rows(graph: &Description) -> Result<Option<usize>, String> {
         fixed => Ok(fixed.and_then(|(rows, _)| usize::try_from(rows).ok())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn port(name: &str, element: Element, dims: &[Option<u64>]) -> Port {
+        Port { name: name.into(), kind: Kind::Tensor { element, dims: Some(dims.to_vec()) } }
+    }
+
+    fn graph(inputs: Vec<Port>) -> Description {
+        let outputs = vec![port("y", Element::Float, &[None, Some(2)])];
+        Description { inputs, outputs, ..Description::default() }
+    }
+
+    fn plan(inputs: Vec<Port>, names: &[&str]) -> Result<Plan, String> {
+        let text = |name: &str| name.starts_with("text");
+        let input = |name: &&str| match text(name) {
+            true => Input { dtype: Dtype::Bytes, ..Input::numeric(*name) },
+            false => Input::numeric(*name),
+        };
+        let output = Output { name: "y".into(), role: Role::Value, dtype: Dtype::Fp32, width: 2, classes: vec![] };
+        let signature = Signature { inputs: names.iter().map(input).collect(), outputs: vec![output] };
+        Plan::new(&graph(inputs), &signature)
+    }
+
+    #[test]
+    fn features_are_dealt_out_in_the_order_of_the_inputs() {
+        let inputs = vec![
+            port("a", Element::Float, &[None, Some(1)]),
+            port("m", Element::Double, &[None, None]),
+            port("text", Element::Text, &[None]),
+            port("image", Element::Int64, &[None, Some(1), Some(2)]),
+        ];
+        let dealt = plan(inputs, &["a", "m0", "m1", "text", "p", "q"]).unwrap();
+        let shape = |feed: &Feed| (feed.first, feed.features.len(), feed.dims.clone());
+        let shapes: Vec<_> = dealt.inputs.iter().map(shape).collect();
+        // One does not say how wide it is, and takes what the others leave.
+        assert_eq!(shapes, [(0, 1, vec![1]), (1, 2, vec![2]), (3, 1, vec![]), (4, 2, vec![1, 2])]);
+    }
+
+    #[test]
+    fn widths_that_stay_open_are_named() {
+        let open = |name| port(name, Element::Float, &[None, None]);
+        let error = plan(vec![port("a", Element::Float, &[None, Some(1)]), open("m")], &["a"]).unwrap_err();
+        assert!(error.contains("the model takes 1 features"), "{error}");
+        let error = plan(vec![open("m"), open("n")], &["a", "b"]).unwrap_err();
+        assert!(error.contains("do not say how wide"), "{error}");
+    }
+
+    #[test]
+    fn shapes_and_rows_that_can_not_be_met_are_named() {
+        let float = |name, dims: &[Option<u64>]| port(name, Element::Float, dims);
+        for (inputs, words) in [
+            (vec![float("x", &[])], "'x' is a single value"),
+            (vec![float("x", &[None, None, Some(3)])], "which shape a row has is open"),
+            (vec![float("a", &[Some(2), Some(1)]), float("b", &[Some(3), Some(1)])], "'a' takes 2 rows, input 'b' 3"),
+            (vec![float("a", &[Some(1 << 20), Some(2)])], "1048576 rows at once"),
+        ] {
+            let error = plan(inputs, &["a", "b"]).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
+        let image = plan(vec![float("x", &[Some(4), Some(2), Some(1)])], &["a", "b"]).unwrap();
+        assert_eq!((image.rows, image.inputs[0].dims.clone()), (Some(4), vec![2, 1]));
+    }
+}
