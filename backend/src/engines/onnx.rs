@@ -74,10 +74,16 @@ impl Shop {
         memory_left: u64,
     ) -> Result<Arc<dyn Predictor>, Failure> {
         let gang = self.gang().map_err(|e| Failure::passing(format!("no threads for ONNX Runtime: {e}")))?;
-        let (bounds, making, manifest) = (self.bounds.clone(), Arc::clone(&self.making), manifest.clone());
-        let features = manifest.signature.inputs.len();
-        let loaded = off_thread(move || load(&bounds, &making, &manifest, files, memory_left));
-        let (model, memory_bytes) = loaded.await??;
+        let (for_reading, features) = (manifest.clone(), manifest.signature.inputs.len());
+        let (bytes, plan) = off_thread(move || read(&for_reading, files, memory_left)).await??;
+        // Not on a loading thread, whose low priority the library's own threads would keep.
+        let bounds = self.bounds.clone();
+        let environment = tokio::task::spawn_blocking(move || library::environment(&bounds)).await;
+        let environment = environment.map_err(Failure::passing)?.map_err(Failure::lacking)?;
+        let name = format!("model '{}' version {}", manifest.model, manifest.version);
+        let (making, rows_max) = (Arc::clone(&self.making), self.bounds.batch_rows_max);
+        let make = move || make(&making, &bytes, || Model::load(name, &environment, &bytes, plan, rows_max));
+        let (model, memory_bytes) = off_thread(make).await??;
         let bounds = Bounds {
             rows_max: self.bounds.batch_rows_max,
             delay: self.bounds.batch_delay,
@@ -97,14 +103,8 @@ impl Shop {
     }
 }
 
-/// Loads a version's graph, and says what it holds, in bytes.
-fn load(
-    bounds: &Onnx,
-    making: &Mutex<()>,
-    manifest: &Manifest,
-    files: Files,
-    memory_left: u64,
-) -> Result<(Model, usize), Failure> {
+/// A version's graph, and how its signature fits it.
+fn read(manifest: &Manifest, files: Files, memory_left: u64) -> Result<(Vec<u8>, Plan), Failure> {
     let bytes = files.single(NAME)?.bytes()?;
     let graph = headgate_engine::onnx::describe(&bytes).map_err(|e| Failure::own(format!("model file: {e}")))?;
     let plan = Plan::new(&graph, &manifest.signature).map_err(Failure::own)?;
@@ -112,15 +112,24 @@ fn load(
     if size > memory_left {
         return Err(Failure::passing(format!("its file has {size} bytes, the memory left is {memory_left}")));
     }
-    let environment = library::environment(bounds).map_err(Failure::lacking)?;
-    let name = format!("model '{}' version {}", manifest.model, manifest.version);
-    let _made = making.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok((bytes, plan))
+}
+
+/// Makes a session, and says what it holds, in bytes.
+fn make(
+    making: &Mutex<()>,
+    file: &[u8],
+    load: impl FnOnce() -> Result<Model, String>,
+) -> Result<(Model, usize), Failure> {
+    let _making = making.lock().unwrap_or_else(PoisonError::into_inner);
     let before = resident_bytes();
-    let model = Model::load(name, &environment, &bytes, plan, bounds.batch_rows_max);
-    let model = model.map_err(|e| Failure::own(format!("model file: {e}")))?;
+    let model = load().map_err(|why| match model::is_of_memory(&why) {
+        true => Failure::passing(why),
+        false => Failure::own(format!("model file: {why}")),
+    })?;
     // What others took meanwhile is counted too: rather too much than too little.
     let grown = resident_bytes().saturating_sub(before);
-    let held = grown.max(size).saturating_add(SESSION_BYTES);
+    let held = grown.max(file.len() as u64).saturating_add(SESSION_BYTES);
     Ok((model, usize::try_from(held).unwrap_or(usize::MAX)))
 }
 

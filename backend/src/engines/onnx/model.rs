@@ -45,10 +45,14 @@ impl Model {
     /// One run of the library.
     fn run(&self, rows: Rows<'_>, stop: &Stop, into: &mut Outputs) -> Result<(), Refusal> {
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        // The rows themselves are what it can't score: the same version has scored others.
-        let failed = |why: ort::Error| match stop.is_asked() {
-            true => Refusal::new(Kind::DeadlineExceeded, "the deadline passed while it was scored"),
-            false => Refusal::invalid(format!("{} can't score these rows: {}", self.name, words(why))),
+        let failed = |why: ort::Error| {
+            let why = words(why);
+            if stop.is_asked() {
+                return Refusal::new(Kind::DeadlineExceeded, "the deadline passed while it was scored");
+            }
+            // Else the rows themselves are what it can't score: the same version has scored others.
+            let kind = if is_of_memory(&why) { Kind::Overloaded } else { Kind::InvalidRequest };
+            Refusal::new(kind, format!("{} can't score these rows: {why}", self.name))
         };
         let options = Arc::new(RunOptions::new().map_err(failed)?);
         let ends = Arc::clone(&options);
@@ -58,6 +62,11 @@ impl Model {
         let value = |name: &str| -> Option<&DynValue> { outputs.get(name) };
         tensors::take(&self.plan, rows, value, into)
     }
+}
+
+/// Whether a failure is one of memory that was not left: of the library's kinds of errors none says so.
+pub(super) fn is_of_memory(why: &str) -> bool {
+    why.contains("vailable memory of") || why.contains("Failed to allocate memory")
 }
 
 fn session(environment: &Environment, bytes: &[u8]) -> ort::Result<Session> {

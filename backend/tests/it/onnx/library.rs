@@ -62,7 +62,7 @@ async fn a_run_gets_no_more_memory_than_there_is_for_all() {
     let ask = |size: i64| post(addr, "/v1/models/bomb:predict", json!({ "instances": [[size]] }));
     // A quarter of a gigabyte is four times what it may have.
     assert_eq!(ask(1 << 20).await.json()["predictions"], json!([1048576.0]));
-    ask(1 << 28).await.says(400, &["can't score these rows", "memory"]);
+    ask(1 << 28).await.says(503, &["can't score these rows", "vailable memory of"]);
     assert_eq!(ask(1 << 20).await.json()["predictions"], json!([1048576.0]));
     assert_eq!(post(addr, "/v1/models/product:predict", r#"{"instances":[[1,2]]}"#).await.status, 200);
 }
