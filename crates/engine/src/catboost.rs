@@ -64,6 +64,6 @@ pub(crate) fn load(bytes: &[u8], limits: &Limits) -> Result<Box<dyn Engine>, Loa
         transform: if plain { loss.transform } else { crate::transform::Transform::Identity },
         kind: loss.kind,
     };
-    let forest = ForestEngine::new(adder.done(), parts, limits.max_memory_bytes)?;
+    let forest = ForestEngine::new(adder.done(), parts, limits)?;
     Ok(if plain { Box::new(forest) } else { Box::new(Scaled::new(forest, scale, bias, loss)) })
 }

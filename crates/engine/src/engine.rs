@@ -34,6 +34,8 @@ pub struct Scratch {
     pub(crate) values: Vec<f64>,
     /// The leaf that each tree of a forest leads one row to.
     pub(crate) leaves: Vec<u32>,
+    /// What the forests' kernels need.
+    pub(crate) bench: crate::forest::Bench,
     /// Margins of a call that asks for outputs only.
     pub(crate) margins: Vec<f64>,
     /// What hashed linear models need.

@@ -5,17 +5,29 @@
 //! into *slots*, the columns as one kind of split sees them, filled once for each row, and into the nodes, when they are
 //! built.
 
+mod aligned;
+mod blocks;
 mod build;
+#[allow(unsafe_code)]
+mod kernel;
+#[allow(unsafe_code)]
+mod lanes;
 mod shap;
 mod slots;
+#[allow(unsafe_code)]
+mod steps;
+#[allow(unsafe_code)]
+mod supernodes;
 mod walk;
 
 pub(crate) use build::{BadNode, Builder, Linear, RawNode, Test};
+pub(crate) use kernel::Bench;
 pub(crate) use slots::Rule;
 
 use crate::engine::{Categorical, Engine, MarginKind, OutputKind, Outputs, ScoreError, Scratch, Want};
 use crate::transform::Transform;
-use crate::{Batch, LoadError};
+use crate::{Batch, Limits, LoadError};
+use kernel::Kernel;
 use slots::Slot;
 
 /// A node. Its left child is `child`, its right child the one after; a leaf leads to itself.
@@ -73,7 +85,21 @@ struct Forest {
     steps: f64,
 }
 
+/// Whether a category is in the set at `offset << 32 | words`.
+fn in_set(sets: &[u32], place: u64, category: f64) -> bool {
+    if category < 0.0 {
+        return false;
+    }
+    let (offset, words, category) = ((place >> 32) as usize, (place & 0xffff_ffff) as usize, category as usize);
+    category / 32 < words && sets[offset + category / 32] >> (category % 32) & 1 == 1
+}
+
 impl Forest {
+    /// The nodes of a tree.
+    fn nodes_of(&self, tree: usize) -> std::ops::Range<usize> {
+        self.roots[tree] as usize..self.roots.get(tree + 1).map_or(self.nodes.len(), |&r| r as usize)
+    }
+
     fn memory_bytes(&self) -> usize {
         self.nodes.len() * (size_of::<Node>() + size_of::<f64>())
             + self.roots.len() * (3 * size_of::<u32>() + size_of::<bool>())
@@ -102,6 +128,7 @@ pub(crate) struct Parts {
 #[derive(Debug)]
 pub(crate) struct ForestEngine {
     forest: Forest,
+    kernel: Option<Kernel>,
     parts: Parts,
     /// Or why contributions can't be had.
     shap: Result<shap::Table, &'static str>,
@@ -110,17 +137,19 @@ pub(crate) struct ForestEngine {
 
 impl ForestEngine {
     /// `parts.categorical` has one entry for each column, `parts.start` one for each margin.
-    pub(crate) fn new(builder: Builder, parts: Parts, max_memory_bytes: usize) -> Result<Self, LoadError> {
+    pub(crate) fn new(builder: Builder, parts: Parts, limits: &Limits) -> Result<Self, LoadError> {
         let forest = builder.finish();
+        let kernel = Kernel::new(&forest, limits.level);
         let shap = shap::Table::new(&forest, &parts.start);
         let memory_bytes = forest.memory_bytes()
+            + kernel.as_ref().map_or(0, Kernel::memory_bytes)
             + shap.as_ref().map_or(0, shap::Table::memory_bytes)
             + parts.names.iter().map(|n| size_of::<String>() + n.len()).sum::<usize>()
             + parts.categorical.len() * size_of::<Option<Categorical>>()
             + parts.start.len() * size_of::<f64>()
             + size_of::<Self>();
-        LoadError::within("the model's memory in bytes", memory_bytes, max_memory_bytes)?;
-        Ok(Self { forest, parts, shap, memory_bytes })
+        LoadError::within("the model's memory in bytes", memory_bytes, limits.max_memory_bytes)?;
+        Ok(Self { forest, kernel, parts, shap, memory_bytes })
     }
 }
 
@@ -184,9 +213,16 @@ impl Engine for ForestEngine {
         for _ in 0..batch.rows() {
             margins.extend_from_slice(&self.parts.start);
         }
-        match self.parts.sums {
-            MarginKind::F64 => self.forest.add::<f64>(batch, scratch, &mut margins, self.margin_width()),
-            MarginKind::F32 => self.forest.add::<f32>(batch, scratch, &mut margins, self.margin_width()),
+        let width = self.margin_width();
+        match (self.parts.sums, &self.kernel) {
+            (MarginKind::F64, Some(kernel)) if width > 0 => {
+                kernel.add::<f64>(&self.forest, batch, &mut scratch.bench, &mut margins, width)
+            }
+            (MarginKind::F32, Some(kernel)) if width > 0 => {
+                kernel.add::<f32>(&self.forest, batch, &mut scratch.bench, &mut margins, width)
+            }
+            (MarginKind::F64, _) => self.forest.add::<f64>(batch, scratch, &mut margins, self.margin_width()),
+            (MarginKind::F32, _) => self.forest.add::<f32>(batch, scratch, &mut margins, self.margin_width()),
         }
         if want.outputs {
             self.outputs(&margins, &mut out.values);

@@ -53,5 +53,5 @@ pub(crate) fn load(bytes: &[u8], limits: &Limits) -> Result<Box<dyn Engine>, Loa
         sums: MarginKind::F64,
         average_over: file.divide_by,
     };
-    Ok(Box::new(ForestEngine::new(builder, parts, limits.max_memory_bytes)?))
+    Ok(Box::new(ForestEngine::new(builder, parts, limits)?))
 }

@@ -14,6 +14,7 @@ mod engine;
 mod explain;
 mod forest;
 pub mod forest_json;
+mod level;
 pub mod lightgbm;
 pub mod linear;
 mod load;
@@ -24,4 +25,5 @@ pub mod xgboost;
 
 pub use batch::{Batch, Texts};
 pub use engine::{Categorical, Engine, MarginKind, OutputKind, Outputs, ScoreError, Scratch, Want};
+pub use level::{Level, UnknownLevel};
 pub use load::{Category, Format, Limits, LoadError, UnknownFormat, load, sniff};

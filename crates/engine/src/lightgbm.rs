@@ -48,7 +48,7 @@ pub(crate) fn load(bytes: &[u8], limits: &Limits) -> Result<Box<dyn Engine>, Loa
         transform: objective.transform,
         kind: objective.kind,
     };
-    Ok(Box::new(ForestEngine::new(builder, parts, limits.max_memory_bytes)?))
+    Ok(Box::new(ForestEngine::new(builder, parts, limits)?))
 }
 
 impl Categorical {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Engine, catboost, forest_json, lightgbm, linear, xgboost};
+use crate::{Engine, Level, catboost, forest_json, lightgbm, linear, xgboost};
 
 /// A model file's format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,12 +82,14 @@ pub struct Limits {
     pub max_features: usize,
     /// Margins in a row (classes or targets).
     pub max_outputs: usize,
+    /// The instructions that it is scored with; this processor has to have them.
+    pub level: Level,
 }
 
 impl Default for Limits {
-    /// 4 GiB, a million features, 65,536 outputs.
+    /// 4 GiB, a million features, 65,536 outputs, the best instructions that there are.
     fn default() -> Self {
-        Self { max_memory_bytes: 4 << 30, max_features: 1_000_000, max_outputs: 65_536 }
+        Self { max_memory_bytes: 4 << 30, max_features: 1_000_000, max_outputs: 65_536, level: Level::best() }
     }
 }
 

@@ -72,7 +72,7 @@ fn forest(model: &Model<'_>, start: Vec<f32>, limits: &Limits) -> Result<Box<dyn
         transform: model.objective.transform,
         kind: model.objective.kind,
     };
-    Ok(Box::new(ForestEngine::new(builder, parts, limits.max_memory_bytes)?))
+    Ok(Box::new(ForestEngine::new(builder, parts, limits)?))
 }
 
 impl Categorical {

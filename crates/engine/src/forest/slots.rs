@@ -1,5 +1,7 @@
 //! Columns as splits see them.
 
+use crate::Batch;
+
 /// LightGBM's `kZeroThreshold`, which it keeps in `f32`: nearer to zero is zero.
 const ZERO: f64 = 1e-35f32 as f64;
 
@@ -21,6 +23,7 @@ pub(crate) enum Rule {
 }
 
 impl Rule {
+    #[inline(always)]
     fn apply(self, v: f64) -> f64 {
         match self {
             Self::F64 if v.abs() <= ZERO => 0.0,
@@ -44,6 +47,12 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    /// The value in one row.
+    #[inline(always)]
+    pub(super) fn value(self, batch: &Batch, row: usize) -> f64 {
+        self.rule.apply(batch.column(self.column as usize)[row])
+    }
+
     /// Fills `to` from the column's values in the same rows.
     pub(super) fn fill(self, from: &[f64], to: &mut [f64]) {
         // One loop for each rule, so that each becomes vector instructions where it can.

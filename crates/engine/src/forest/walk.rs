@@ -1,7 +1,7 @@
 //! Walking trees. A batch takes one tree at a time, several rows side by side; a single row takes several trees side by
 //! side. Either way a row's leaves are summed in the order of the trees, so that both give the same bits.
 
-use super::{CATEGORY, FLAG_BITS, Forest, IN_SET_RIGHT, MISSING_LEFT, Node, SPLIT};
+use super::{CATEGORY, FLAG_BITS, Forest, IN_SET_RIGHT, MISSING_LEFT, Node, SPLIT, in_set};
 use crate::{Batch, Scratch};
 
 /// Walks side by side: enough to hide the latency of a step.
@@ -143,11 +143,7 @@ impl Forest {
 
     /// Whether the category is in the set at `offset << 32 | words`.
     fn in_set(&self, place: u64, category: f64) -> bool {
-        if category < 0.0 {
-            return false;
-        }
-        let (offset, words, category) = ((place >> 32) as usize, (place & 0xffff_ffff) as usize, category as usize);
-        category / 32 < words && self.sets[offset + category / 32] >> (category % 32) & 1 == 1
+        in_set(&self.sets, place, category)
     }
 
     /// What a leaf adds.

@@ -7,7 +7,7 @@ use crate::LoadError;
 pub(super) const MAX_DEPTH: usize = 32;
 
 /// Keys whose values are read over, not kept: what nothing here asks of the nodes.
-const LEFT_OUT: [&str; 3] = ["loss_changes", "base_weights", "parents"];
+const LEFT_OUT: [&str; 2] = ["loss_changes", "parents"];
 
 /// Whether a key's value is kept.
 pub(super) fn keeps(key: &str) -> bool {

@@ -125,7 +125,7 @@ impl<'a> Model<'a> {
             };
             let group = group.ok_or_else(|| info.error(format!("tree {id} adds to none of {} outputs", self.width)))?;
             let weight = weights.as_ref().map(|w| w[id]);
-            *slot = Some(Tree { at: At { value, place: format!("tree {id}") }, group, weight });
+            *slot = Some(Tree { at: At { value, place: format!("tree {id}") }, group, width: self.width, weight });
         }
         Ok(ordered.into_iter().flatten().collect())
     }

@@ -8,11 +8,12 @@ use crate::forest::{BadNode, Builder, RawNode, Rule, Test};
 /// XGBoost's greatest category (`OutOfRangeCat`), the last integer before `f32` has gaps, is not one itself.
 const CATEGORIES: i64 = 16_777_216;
 
-/// A tree, the output that it adds to, and its weight in a dart.
+/// A tree, the output that it adds to where its leaves have one value, the outputs there are, and its weight in a dart.
 #[derive(Debug)]
 pub(super) struct Tree<'a> {
     pub(super) at: At<'a>,
     pub(super) group: u32,
+    pub(super) width: usize,
     pub(super) weight: Option<f32>,
 }
 
@@ -23,11 +24,21 @@ struct Arrays<'a> {
     right: &'a [i64],
     feature: &'a [i64],
     conditions: Vec<f32>,
+    vectors: Option<Vectors>,
     default_left: &'a [i64],
     /// Empty where the file does not say.
     covers: Vec<f32>,
     weight: Option<f32>,
     sets: Sets,
+}
+
+/// Leaves with a value for each output (`multi_output_tree`).
+#[derive(Debug)]
+struct Vectors {
+    /// `width` values for each node, or since 3.2 for each leaf, whose number is then in the right child's place.
+    values: Vec<f32>,
+    by_leaf: bool,
+    width: usize,
 }
 
 /// The categories that go right, for the nodes that have such splits: set `i` is `words[bounds[i]..bounds[i + 1]]`.
@@ -50,7 +61,17 @@ pub(super) fn add(
 ) -> Result<(), LoadError> {
     let arrays = Arrays::read(tree, max_bytes)?;
     let bad = |b: BadNode| LoadError::at(format!("{}, node {}", tree.at.place, b.node), b.what);
-    builder.add(tree.group, arrays.left.len(), |n| arrays.node(n)).map_err(bad)?;
+    match &arrays.vectors {
+        None => drop(builder.add(tree.group, arrays.left.len(), |n| arrays.node(n, 0)).map_err(bad)?),
+        Some(vectors) => {
+            // A tree for each output, of the same shape.
+            let bytes = arrays.bytes().saturating_mul(vectors.width).saturating_add(builder.memory_bytes());
+            LoadError::within("the model's memory in bytes", bytes, max_bytes)?;
+            for output in 0..vectors.width {
+                builder.add(output as u32, arrays.left.len(), |n| arrays.node(n, output)).map_err(bad)?;
+            }
+        }
+    }
     for (&node, &code) in arrays.sets.nodes.iter().zip(&arrays.sets.greatest) {
         let column = arrays.feature.get(node).and_then(|&f| categorical.get_mut(usize::try_from(f).ok()?));
         if let Some(column) = column {
@@ -64,11 +85,6 @@ impl<'a> Arrays<'a> {
     fn read(tree: &Tree<'a>, max_bytes: usize) -> Result<Self, LoadError> {
         let at = &tree.at;
         let param = at.get("tree_param")?;
-        let targets = param.maybe("size_leaf_vector").map_or(Ok(0), |s| s.count())?;
-        if targets > 1 {
-            let what = format!("XGBoost trees with a vector of {targets} values in a leaf (`multi_output_tree`)");
-            return Err(LoadError::Unsupported(what));
-        }
         let nodes = param.get("num_nodes")?.count()?;
         if nodes == 0 {
             return Err(at.error("no nodes"));
@@ -87,6 +103,7 @@ impl<'a> Arrays<'a> {
             right: ints("right_children")?,
             feature: ints("split_indices")?,
             conditions,
+            vectors: Vectors::read(tree, nodes)?,
             default_left: ints("default_left")?,
             // Scoring has no use for them, so that odd ones do not make a model unfit.
             covers: at
@@ -99,10 +116,19 @@ impl<'a> Arrays<'a> {
         })
     }
 
-    fn node(&self, n: usize) -> Result<RawNode<'_>, BadNode> {
+    /// What the tree takes in the forest, about.
+    fn bytes(&self) -> usize {
+        24 * self.left.len() + size_of_val(self.sets.words.as_slice())
+    }
+
+    fn node(&self, n: usize, output: usize) -> Result<RawNode<'_>, BadNode> {
         let condition = self.conditions[n];
         let cover = self.covers.get(n).map_or(f64::NAN, |&cover| cover.into());
         if self.left[n] == -1 {
+            let condition = match &self.vectors {
+                None => condition,
+                Some(vectors) => vectors.value(n, self.right[n], output)?,
+            };
             let value = self.weight.map_or(condition, |w| condition * w);
             return Ok(RawNode::Leaf { value: value.into(), linear: None, cover });
         }
@@ -124,6 +150,39 @@ impl<'a> Arrays<'a> {
             left: child("left child", self.left[n])?,
             right: child("right child", self.right[n])?,
             cover,
+        })
+    }
+}
+
+impl Vectors {
+    fn read(tree: &Tree<'_>, nodes: usize) -> Result<Option<Self>, LoadError> {
+        let at = &tree.at;
+        let width = at.get("tree_param")?.maybe("size_leaf_vector").map_or(Ok(0), |s| s.count())?;
+        if width < 2 {
+            return Ok(None);
+        }
+        if width != tree.width {
+            return Err(at.error(format!("{width} values in a leaf for {} outputs", tree.width)));
+        }
+        let leaves = at.maybe("leaf_weights");
+        let (list, by_leaf) = match &leaves {
+            Some(leaves) => (leaves, true),
+            None => (&at.get("base_weights")?, false),
+        };
+        let values = list.floats()?;
+        if !by_leaf && nodes.checked_mul(width) != Some(values.len()) {
+            return Err(list.error(format!("{} values for {width} outputs of {nodes} nodes", values.len())));
+        }
+        Ok(Some(Self { values, by_leaf, width }))
+    }
+
+    /// A leaf's value for an output; `right` is what its node has as its right child.
+    fn value(&self, n: usize, right: i64, output: usize) -> Result<f32, BadNode> {
+        let leaf = if self.by_leaf { usize::try_from(right).ok() } else { Some(n) };
+        let at = leaf.and_then(|leaf| leaf.checked_mul(self.width)?.checked_add(output));
+        at.and_then(|at| self.values.get(at)).copied().ok_or_else(|| BadNode {
+            node: n,
+            what: format!("leaf {right} of {} values, {} for each", self.values.len(), self.width),
         })
     }
 }

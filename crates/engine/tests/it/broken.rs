@@ -134,11 +134,7 @@ fn xgboost_files() {
             "\"num_nodes\":\"14\",\"size_leaf_vector\":\"1\"",
             "tree 0: `split_conditions` has 13 values for 14 nodes".into(),
         ),
-        (
-            "\"size_leaf_vector\":\"1\"",
-            "\"size_leaf_vector\":\"3\"",
-            "not supported: XGBoost trees with a vector of 3 values in a leaf (`multi_output_tree`)".into(),
-        ),
+        ("\"size_leaf_vector\":\"1\"", "\"size_leaf_vector\":\"3\"", "tree 0: 3 values in a leaf for 1 outputs".into()),
         (
             "\"left_children\":[1,3",
             "\"left_children\":[1,0",
@@ -186,6 +182,26 @@ fn xgboost_files() {
         ("\"categories\":[1,2", "\"categories\":[1,-2", "tree 0, node 0: category -2, expected 0 to 16777215".into()),
     ] {
         assert_eq!(refused(Format::XgboostJson, &edited("xgb3-logistic-json", from, to)), message);
+    }
+    for (from, to, message) in [
+        ("\"size_leaf_vector\":\"2\"", "\"size_leaf_vector\":\"3\"", "tree 0: 3 values in a leaf for 2 outputs"),
+        (
+            "\"leaf_weights\":[-2.614235E-1",
+            "\"leaf_weights\":[Infinity",
+            "tree 0, node 3: leaf value inf is not finite",
+        ),
+        (
+            "\"right_children\":[2,4,6,0",
+            "\"right_children\":[2,4,6,7",
+            "tree 0, node 3: leaf 7 of 8 values, 2 for each",
+        ),
+        (
+            "\"right_children\":[2,4,6,0",
+            "\"right_children\":[2,4,6,-1",
+            "tree 0, node 3: leaf -1 of 8 values, 2 for each",
+        ),
+    ] {
+        assert_eq!(refused(Format::XgboostJson, &edited("xgb3-vectors-json", from, to)), message);
     }
     let weights = "\"weight_drop\":[";
     let message = "learner.gradient_booster.weight_drop: 10 values for 9 trees";

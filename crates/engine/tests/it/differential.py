@@ -60,6 +60,13 @@ def data(seed, columns=6, rows=ROWS, missing=0.0, zeros=0.0, categorical=()):
     return x, signal + rng.normal(size=rows) * 0.3, rng
 
 
+def chain():
+    """Features of which each tells one kind of row from all others: trees that are chains. Along so many features the
+    libraries' contributions no longer add up to the margin, by far."""
+    kinds = np.repeat(np.arange(70), 3)
+    return np.eye(70)[kinds], np.sin(kinds * 7.0) + kinds / 50
+
+
 def probes(x, thresholds, rng, rows, infinite=True):
     """Rows to score: those trained on, with values replaced by thresholds, their neighbours, and odd values."""
     x = np.array(x[:rows])
@@ -98,7 +105,7 @@ def same(name, a, b):
 
 # LightGBM
 
-def lightgbm(name, x, y, params, rounds=12, rng=None, categorical=(), group=None, fobj=None, booster=None, probed=200):
+def lightgbm(name, x, y, params, rounds=12, rng=None, categorical=(), group=None, fobj=None, booster=None, probed=200, explained=True):
     if ONLY not in name:
         return
     rng = rng or np.random.default_rng(7)
@@ -125,7 +132,7 @@ def lightgbm(name, x, y, params, rounds=12, rng=None, categorical=(), group=None
     for r in range(0, len(x), 23):
         same(name, booster.predict(x[r:r + 1], raw_score=True), margins[r])
         same(name, booster.predict(x[r:r + 1]), outputs[r])
-    write(name, "lightgbm-text", path, x, margins, outputs, lightgbm_contributions(booster, x))
+    write(name, "lightgbm-text", path, x, margins, outputs, lightgbm_contributions(booster, x) if explained else None)
 
 
 def lightgbm_contributions(booster, x):
@@ -190,9 +197,15 @@ def lightgbm_shapes():
     lightgbm("lgb-many-trees", x, label, dict(objective="binary", num_leaves=4, learning_rate=0.02), rounds=1500)
     big, target, _ = data(6, columns=4, rows=5000)
     lightgbm("lgb-deep", np.sort(big, axis=0), np.exp(np.arange(5000) / 300), dict(objective="regression", num_leaves=2000, min_data_in_leaf=1, min_sum_hessian_in_leaf=0, max_bin=5000), rounds=4)
-    lightgbm("lgb-leaves", big, target, dict(objective="regression", num_leaves=1000, min_data_in_leaf=1), rounds=5)
+    lightgbm("lgb-leaves", big, target, dict(objective="regression", num_leaves=4000, min_data_in_leaf=1), rounds=5)
     wide, target, _ = data(7, columns=500, missing=0.3)
     lightgbm("lgb-wide", wide, target, dict(objective="regression", feature_fraction=0.2), rounds=60)
+    wider, target, _ = data(11, columns=5000, rows=200, missing=0.1)
+    lightgbm("lgb-5000-features", wider, target, dict(objective="regression", feature_fraction=0.05), rounds=40, probed=60)
+    lightgbm("lgb-3000-trees", x, label, dict(objective="binary", num_leaves=8, learning_rate=0.01), rounds=3000, probed=60)
+    grown = dict(min_data_in_leaf=1, min_sum_hessian_in_leaf=0, max_bin=5000, min_data_in_bin=1)
+    lightgbm("lgb-depth-60", *chain(), dict(objective="regression", num_leaves=90, **grown), rounds=3, explained=False)
+    lightgbm("lgb-5000-bins", big, big[:, 0] + np.sin(big[:, 1]), dict(objective="regression", num_leaves=63, **grown), rounds=100)
     lightgbm("lgb-constant-columns", np.column_stack([x, np.ones(ROWS), np.full(ROWS, np.nan)]), y, dict(objective="regression"))
     for boosting in ("rf", "dart", "goss"):
         bag = dict(bagging_fraction=0.5, bagging_freq=1) if boosting == "rf" else {}
@@ -231,7 +244,7 @@ def lightgbm_pandas():
 
 # XGBoost
 
-def xgboost(name, x, y, params, rounds=12, types=None, rng=None, since=(1, 0), probed=200, **matrix):
+def xgboost(name, x, y, params, rounds=12, types=None, rng=None, since=(1, 0), probed=200, explained=True, **matrix):
     if ONLY not in name:
         return
     if XGB_VERSION < since:
@@ -266,7 +279,9 @@ def xgboost(name, x, y, params, rounds=12, types=None, rng=None, since=(1, 0), p
         for r in range(0, len(x), 23):
             same(name, score(x[r:r + 1], True), margins[r])
             same(name, score(x[r:r + 1], False), outputs[r])
-        contributions = loaded.predict(xgb.DMatrix(x, **data), pred_contribs=True)
+        # Of leaves with a value for each target XGBoost gives none.
+        vectors = params.get("multi_strategy") == "multi_output_tree"
+        contributions = None if vectors or not explained else loaded.predict(xgb.DMatrix(x, **data), pred_contribs=True)
         write(f"{name}-{suffix}", form, path, x, margins, outputs, contributions)
 
 
@@ -299,6 +314,12 @@ def xgboost_objectives():
     targets = np.column_stack([y, -y, y * y])
     xgboost("xgb-targets", x, targets, dict(objective="reg:squarederror"), since=(1, 6))
     xgboost("xgb-labels", x, (targets > 0).astype(int), dict(objective="binary:logistic"), since=(1, 6))
+    vectors = dict(multi_strategy="multi_output_tree", tree_method="hist")
+    xgboost("xgb-vectors", x, targets, dict(objective="reg:squarederror", **vectors), since=(2, 0))
+    xgboost("xgb-vectors-labels", x, (targets > 0.2).astype(int), dict(objective="binary:logistic", **vectors), since=(2, 0))
+    xgboost("xgb-vectors-classes", x, classes, dict(objective="multi:softprob", num_class=4, **vectors), since=(2, 0))
+    xgboost("xgb-vectors-deep", x, targets, dict(objective="reg:squarederror", max_depth=9, subsample=0.5, **vectors), rounds=25, since=(2, 0))
+    xgboost("xgb-vectors-one-leaf", x, targets, dict(objective="reg:squarederror", gamma=1e9, **vectors), rounds=3, since=(2, 0))
 
 
 def xgboost_boosters():
@@ -328,6 +349,12 @@ def xgboost_shapes():
     xgboost("xgb-deep", np.sort(big, axis=0), np.exp(np.arange(5000) / 300), dict(objective="reg:squarederror", **grow), rounds=4)
     wide, target, _ = data(25, columns=500, missing=0.3)
     xgboost("xgb-wide", wide, target, dict(objective="reg:squarederror", colsample_bytree=0.2), rounds=40)
+    wider, target, _ = data(27, columns=5000, rows=200, missing=0.1)
+    xgboost("xgb-5000-features", wider, target, dict(objective="reg:squarederror", colsample_bytree=0.05), rounds=40, probed=60)
+    xgboost("xgb-3000-trees", x, label, dict(objective="binary:logistic", max_depth=3, eta=0.01), rounds=3000, probed=60)
+    grown = dict(objective="reg:squarederror", tree_method="hist", max_bin=5000, min_child_weight=0)
+    xgboost("xgb-depth-60", *chain(), dict(max_depth=70, reg_lambda=0, **grown), rounds=3, explained=False)
+    xgboost("xgb-5000-bins", big, big[:, 0] + np.sin(big[:, 1]), dict(max_depth=6, **grown), rounds=100)
     sparse = np.where(rng.random(x.shape) < 0.9, np.nan, x)
     xgboost("xgb-sparse", sparse, y, dict(objective="reg:squarederror"))
 
@@ -363,6 +390,8 @@ def fixtures():
     xgboost(f"fixture-xgb{major}-logistic", x, (y > 0).astype(int), params, rounds=3, types=types, probed=25)
     params = dict(objective="multi:softprob", num_class=3, booster="dart", rate_drop=0.5, max_depth=2)
     xgboost(f"fixture-xgb{major}-dart", x, np.digitize(y, [-1, 1]), params, rounds=3, probed=25)
+    params = dict(objective="reg:squarederror", multi_strategy="multi_output_tree", tree_method="hist", max_depth=2)
+    xgboost(f"fixture-xgb{major}-vectors", x, np.column_stack([y, -y]), params, rounds=2, probed=25, since=(2, 0))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from sklearn import ensemble as en
 from sklearn import tree as tr
 
 import differential
-from differential import FOLDER, ONLY, data, probes, same, write
+from differential import FOLDER, ONLY, chain, data, probes, same, write
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[4] / "trainer/python"))
 from export_sklearn import NotServed, export
@@ -206,9 +206,8 @@ def shapes():
     sklearn_case("skl-one-leaf", en.RandomForestRegressor(n_estimators=3, max_depth=1, min_samples_leaf=10_000, random_state=1).fit(x, y), x)
     sklearn_case("skl-one-column", en.RandomForestRegressor(n_estimators=3, random_state=1).fit(x[:, :1], y), x[:, :1])
     big, target, _ = data(68, columns=4, rows=5000)
-    grown = en.GradientBoostingRegressor(n_estimators=3, max_depth=60, random_state=1)
-    deep = grown.fit(np.sort(big, axis=0), np.exp(np.arange(5000) / 100.0 % 7) * np.arange(5000))
-    sklearn_case("skl-deep", deep, big)
+    kinds, target_of = chain()
+    sklearn_case("skl-deep", tr.DecisionTreeRegressor(random_state=1).fit(kinds, target_of), kinds)
     sklearn_case("skl-leaves", en.ExtraTreesRegressor(n_estimators=4, random_state=1).fit(big, target), big)
     wide, target, _ = data(69, columns=5000, rows=200)
     sklearn_case("skl-wide", en.RandomForestRegressor(n_estimators=20, random_state=1).fit(wide, target), wide)

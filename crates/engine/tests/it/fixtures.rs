@@ -5,7 +5,10 @@
 use std::path::{Path, PathBuf};
 
 use headgate_engine::lightgbm::{self, FeatureInfo};
-use headgate_engine::{Category, Format, Limits, LoadError, OutputKind, catboost, forest_json, load, sniff, xgboost};
+use headgate_engine::{
+    Batch, Category, Format, Limits, LoadError, OutputKind, Outputs, Scratch, Want, catboost, forest_json, load, sniff,
+    xgboost,
+};
 
 use crate::cases;
 
@@ -19,13 +22,15 @@ pub(crate) fn model(name: &str) -> Vec<u8> {
 }
 
 /// The fixtures' names and formats.
-pub(crate) const ALL: [(&str, Format); 10] = [
+pub(crate) const ALL: [(&str, Format); 12] = [
     ("lgb-pandas", Format::LightgbmText),
     ("lgb-multiclass", Format::LightgbmText),
     ("xgb3-logistic-json", Format::XgboostJson),
     ("xgb3-logistic-ubj", Format::XgboostUbj),
     ("xgb3-dart-json", Format::XgboostJson),
     ("xgb1-logistic-json", Format::XgboostJson),
+    ("xgb3-vectors-json", Format::XgboostJson),
+    ("xgb3-vectors-ubj", Format::XgboostUbj),
     ("cat-onehot", Format::CatboostJson),
     ("cat-nested", Format::CatboostJson),
     ("skl-forest", Format::ForestJson),
@@ -122,6 +127,21 @@ fn a_forest_says_what_its_columns_are() {
     let engine = load(Format::ForestJson, &model("skl-forest"), &Limits::default()).unwrap();
     assert_eq!(engine.output_kind(), OutputKind::Multiclass(3));
     assert!(engine.input_names().is_empty());
+}
+
+#[test]
+fn the_documented_forest_scores_as_documented() {
+    let page = include_str!("../../../../docs/FORMATS.md");
+    let json = page.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert_eq!(sniff(json.as_bytes()), Some(Format::ForestJson));
+    let engine = load(Format::ForestJson, json.as_bytes(), &Limits::default()).unwrap();
+    assert_eq!(engine.output_kind(), OutputKind::Binary);
+    // Age and job: 41.5 is still left, a missing age too; a clerk, an unknown job and none go right.
+    let rows = [[41.5, 1.0], [41.6, 1.0], [f64::NAN, 1.0], [30.0, 0.0], [30.0, 7.0], [30.0, f64::NAN]];
+    let want = Want { margins: true, ..Want::default() };
+    let mut out = Outputs::default();
+    engine.score(&Batch::from_rows(2, &rows), &mut Scratch::default(), &mut out, want).unwrap();
+    assert_eq!(out.margins, [-0.375, 0.5, -0.375, 0.25, 0.25, 0.25]);
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn apply(change: &Change, bytes: &mut Vec<u8>) {
 
 /// Loads, and scores what loads.
 fn survives(format: Format, bytes: &[u8]) {
-    let limits = Limits { max_memory_bytes: 1 << 24, max_features: 1000, max_outputs: 100 };
+    let limits = Limits { max_memory_bytes: 1 << 24, max_features: 1000, max_outputs: 100, ..Limits::default() };
     let _ = sniff(bytes);
     match format {
         Format::LightgbmText => drop(lightgbm::describe(bytes).map(|d| d.categories().map(|c| c.len()))),

@@ -3,10 +3,10 @@
 
 use proptest::prelude::*;
 
-use crate::Batch;
 use crate::engine::{Engine, MarginKind, OutputKind, Outputs, ScoreError, Scratch, Want};
 use crate::forest::{Builder, ForestEngine, Linear, Parts, RawNode, Rule, Test};
 use crate::transform::Transform;
+use crate::{Batch, Limits};
 
 const COLUMNS: usize = 4;
 const SET: [u32; 1] = [0b1010];
@@ -25,7 +25,7 @@ fn engine(columns: usize, trees: &[(u32, Vec<RawNode<'static>>)], start: &[f64])
         transform: Transform::Identity,
         kind: OutputKind::Raw,
     };
-    ForestEngine::new(builder, parts, usize::MAX).unwrap()
+    ForestEngine::new(builder, parts, &Limits::default()).unwrap()
 }
 
 fn explain(engine: &ForestEngine, rows: &[Vec<f64>]) -> Result<Vec<f64>, ScoreError> {

@@ -1,0 +1,241 @@
+//! Which way rows are scored, and with which instructions.
+
+use super::Forest;
+use super::blocks::{self, Arena, Blocks, Leaves, arena_bytes};
+use super::lanes::{Lane, Lanes};
+use super::slots::Slot;
+use super::steps::{Ranks, Steps};
+use super::supernodes::{self, Supernodes};
+use super::walk::Sum;
+use crate::Batch;
+use crate::level::Level;
+
+/// Rows of a block.
+const WIDE: usize = 64;
+const NARROW: usize = 16;
+
+/// What a forest becomes to be scored fast.
+#[derive(Debug)]
+pub(super) struct Kernel {
+    lanes: Lanes,
+    steps: Steps,
+    blocks: Blocks,
+    supernodes: Option<Supernodes>,
+    level: Level,
+    /// From so many rows on they are scored as a block.
+    block_from: usize,
+}
+
+/// Buffers, for any forest.
+#[derive(Debug, Default)]
+pub(crate) struct Bench {
+    ranks: Ranks,
+    masks: Vec<u64>,
+    wide: Buffers<WIDE>,
+    narrow: Buffers<NARROW>,
+}
+
+/// The buffers of blocks of `W` rows.
+#[derive(Debug)]
+struct Buffers<const W: usize> {
+    arena: Arena<W>,
+    sums: Vec<[f64; W]>,
+}
+
+impl<const W: usize> Default for Buffers<W> {
+    fn default() -> Self {
+        Self { arena: Arena::default(), sums: Vec::new() }
+    }
+}
+
+impl Kernel {
+    /// None for what is scored as it is: leaves that are linear models, and forests of more lanes than operations can tell.
+    pub(super) fn new(forest: &Forest, level: Level) -> Option<Self> {
+        if !forest.linear.is_empty() {
+            return None;
+        }
+        let (lanes, index) = Lanes::of(forest)?;
+        if lanes.len() > blocks::LANES_MAX {
+            return None;
+        }
+        let steps = Steps::new(forest, &lanes, &index);
+        let blocks = Blocks::new(forest, &lanes, &index);
+        let supernodes = (level == Level::Avx512)
+            .then(|| Supernodes::new(forest, &lanes, &index, |tree| blocks.leaves_at(tree)))
+            .flatten();
+        // Fitted to the bench on a 3.2 GHz EPYC: what a block of 16 rows takes, by what a row that is walked takes.
+        let block = 1.2 * blocks.len() as f64 + 16.0 * 0.8 * forest.roots.len() as f64;
+        let block_from = (block / (1.8 * forest.steps).max(1.0)).ceil().clamp(2.0, NARROW as f64) as usize;
+        Some(Self { lanes, steps, blocks, supernodes, level, block_from })
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.lanes.memory_bytes()
+            + self.steps.memory_bytes()
+            + self.blocks.memory_bytes()
+            + self.supernodes.as_ref().map_or(0, Supernodes::memory_bytes)
+    }
+
+    /// Adds the trees' leaves to `margins`, rows of `width`.
+    pub(super) fn add<S: Sum>(
+        &self,
+        forest: &Forest,
+        batch: &Batch,
+        bench: &mut Bench,
+        margins: &mut [f64],
+        width: usize,
+    ) {
+        let mut first = 0;
+        while first < batch.rows() {
+            let left = batch.rows() - first;
+            let rows = match left {
+                _ if left > NARROW => left.min(WIDE),
+                _ if left >= self.block_from => left,
+                _ => 1,
+            };
+            let job = Job { kernel: self, forest, batch, first, rows, width };
+            job.run::<S>(bench, &mut margins[first * width..(first + rows) * width]);
+            first += rows;
+        }
+    }
+}
+
+/// Some rows of a batch: one, or a block.
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    kernel: &'a Kernel,
+    forest: &'a Forest,
+    batch: &'a Batch,
+    first: usize,
+    rows: usize,
+    width: usize,
+}
+
+impl Job<'_> {
+    fn run<S: Sum>(&self, bench: &mut Bench, margins: &mut [f64]) {
+        match self.kernel.level {
+            // SAFETY: the level is one that this processor has: `Level::best` and `Level::here` see to it.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => unsafe { self.run_avx512::<S>(bench, margins) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => unsafe { self.run_avx2::<S>(bench, margins) },
+            _ => self.any::<S>(bench, margins),
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+    fn run_avx2<S: Sum>(&self, bench: &mut Bench, margins: &mut [f64]) {
+        self.any::<S>(bench, margins);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,bmi1,bmi2,lzcnt,popcnt")]
+    fn run_avx512<S: Sum>(&self, bench: &mut Bench, margins: &mut [f64]) {
+        match &self.kernel.supernodes {
+            Some(supernodes) if self.rows == 1 => {
+                let ranks = self.rank_one(&mut bench.ranks);
+                bench.masks.clear();
+                supernodes.decide_avx512(&supernodes::Ranks::flipped(ranks), &mut bench.masks);
+                let leaves = self.kernel.blocks.leaves();
+                supernodes.resolve(&bench.masks, leaves, |tree, leaf| self.add::<S>(margins, tree, leaf));
+            }
+            _ => self.any::<S>(bench, margins),
+        }
+    }
+
+    #[inline(always)]
+    fn any<S: Sum>(&self, bench: &mut Bench, margins: &mut [f64]) {
+        match self.rows {
+            1 => self.one::<S>(&mut bench.ranks, margins),
+            rows if rows <= NARROW => self.block::<NARROW, { arena_bytes(NARROW) }, S>(&mut bench.narrow, margins),
+            _ => self.block::<WIDE, { arena_bytes(WIDE) }, S>(&mut bench.wide, margins),
+        }
+    }
+
+    #[inline(always)]
+    fn rank_one<'r>(&self, ranks: &'r mut Ranks) -> &'r [u8] {
+        let ranks = ranks.of(self.kernel.lanes.len());
+        self.kernel.lanes.rank_one(&self.forest.slots, &self.forest.sets, self.batch, self.first, ranks);
+        ranks
+    }
+
+    #[inline(always)]
+    fn add<S: Sum>(&self, margins: &mut [f64], tree: usize, leaf: f64) {
+        let margin = &mut margins[self.forest.groups[tree] as usize];
+        *margin = S::add(*margin, leaf);
+    }
+
+    #[inline(always)]
+    fn one<S: Sum>(&self, ranks: &mut Ranks, margins: &mut [f64]) {
+        let ranks = self.rank_one(ranks);
+        let (roots, blocks) = (&self.forest.roots, &self.kernel.blocks);
+        if let [margin] = margins {
+            let mut sum = *margin;
+            self.kernel.steps.row(roots, ranks, |tree, leaf| sum = S::add(sum, blocks.leaf(tree, leaf)));
+            *margin = sum;
+        } else {
+            self.kernel.steps.row(roots, ranks, |tree, leaf| self.add::<S>(margins, tree, blocks.leaf(tree, leaf)));
+        }
+    }
+
+    #[inline(always)]
+    fn block<const W: usize, const BYTES: usize, S: Sum>(&self, buffers: &mut Buffers<W>, margins: &mut [f64]) {
+        let column = |slot: Slot, to: &mut [f64; W]| {
+            let from = &self.batch.column(slot.column as usize)[self.first..self.first + self.rows];
+            slot.fill(from, &mut to[..self.rows]);
+        };
+        self.kernel.lanes.rank(&self.forest.slots, &self.forest.sets, column, buffers.arena.lanes());
+        let sums = &mut buffers.sums;
+        sums.clear();
+        sums.resize(self.width, [0.0; W]);
+        for (r, row) in margins.chunks_exact(self.width).enumerate() {
+            for (sum, margin) in sums.iter_mut().zip(row) {
+                sum[r] = *margin;
+            }
+        }
+        self.kernel.blocks.run::<W, BYTES>(&mut buffers.arena, |tree, lanes, leaves| {
+            let sums = &mut sums[self.forest.groups[tree] as usize];
+            match leaves {
+                Leaves::Numbers(values, numbers) => add_numbers::<W, S>(sums, values, numbers),
+                Leaves::Walk(values) => self.add_walked::<W, S>(sums, values, tree, lanes),
+            }
+        });
+        for (r, row) in margins.chunks_exact_mut(self.width).enumerate() {
+            for (sum, margin) in sums.iter().zip(row) {
+                *margin = sum[r];
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn add_walked<const W: usize, S: Sum>(&self, sums: &mut [f64; W], values: &[f64], tree: usize, lanes: &[Lane<W>]) {
+        let mut numbers = [0; W];
+        self.kernel.steps.tree(self.forest.roots[tree], lanes, &mut numbers);
+        for (sum, number) in sums.iter_mut().zip(&numbers) {
+            *sum = S::add(*sum, values[*number as usize]);
+        }
+    }
+}
+
+#[inline(always)]
+fn add_numbers<const W: usize, S: Sum>(sums: &mut [f64; W], values: &[f64], numbers: &[u8; W]) {
+    macro_rules! sized {
+        ($($n:literal),*) => {
+            match values.len() {
+                $($n => if let Ok(values) = <&[f64; $n]>::try_from(values) {
+                    for (sum, number) in sums.iter_mut().zip(numbers) {
+                        // The mask changes nothing but tells the compiler that the leaf is there.
+                        *sum = S::add(*sum, values[usize::from(*number) & ($n - 1)]);
+                    }
+                },)*
+                _ => {}
+            }
+        };
+    }
+    sized!(2, 4, 8, 16, 32, 64, 128, 256);
+}
+
+#[cfg(test)]
+mod tests;

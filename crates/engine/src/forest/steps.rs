@@ -1,0 +1,217 @@
+//! Trees walked on ranks: the way of few rows, and of trees too large to be evaluated whole.
+
+use super::lanes::{Index, Lane, Lanes, Test};
+use super::{Forest, SPLIT};
+
+/// Trees, or rows, that are walked side by side: as many as there are registers for.
+const SIDE: usize = 9;
+/// The place of a leaf: no rank is above it.
+const NONE_ABOVE: u8 = u8::MAX;
+
+/// A node as it is walked.
+pub(super) trait Step: Copy {
+    /// The node's lane. Of a leaf any lane that there is.
+    fn lane(self) -> usize;
+    /// The row goes right where its rank is above.
+    fn place(self) -> u8;
+    /// How far away the left child is, before the right one; 0 of a leaf, which leads to itself.
+    fn ahead(self) -> u32;
+}
+
+/// A node of small trees over few lanes. A leaf has its number for a lane: [`Ranks`] has room for all of a byte.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(super) struct Narrow {
+    lane: u8,
+    place: u8,
+    ahead: u16,
+}
+
+/// A node of any tree.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(super) struct Wide {
+    lane: u16,
+    place: u8,
+    ahead: u32,
+}
+
+/// The nodes of all trees, as those of the forest in order and number.
+#[derive(Debug)]
+pub(super) enum Steps {
+    Narrow(Vec<Narrow>),
+    /// And for each node, if it is a leaf, its number.
+    Wide(Vec<Wide>, Vec<u32>),
+}
+
+/// The ranks of one row, in the order of values, not flipped.
+#[derive(Debug, Default)]
+pub(super) struct Ranks {
+    bytes: Vec<u8>,
+}
+
+impl Step for Narrow {
+    #[inline(always)]
+    fn lane(self) -> usize {
+        self.lane.into()
+    }
+
+    #[inline(always)]
+    fn place(self) -> u8 {
+        self.place
+    }
+
+    #[inline(always)]
+    fn ahead(self) -> u32 {
+        self.ahead.into()
+    }
+}
+
+impl Step for Wide {
+    #[inline(always)]
+    fn lane(self) -> usize {
+        self.lane.into()
+    }
+
+    #[inline(always)]
+    fn place(self) -> u8 {
+        self.place
+    }
+
+    #[inline(always)]
+    fn ahead(self) -> u32 {
+        self.ahead
+    }
+}
+
+impl Ranks {
+    /// For so many lanes, with room for a leaf's number.
+    pub(super) fn of(&mut self, lanes: usize) -> &mut [u8] {
+        self.bytes.resize(lanes.max(1 << u8::BITS), 0);
+        &mut self.bytes
+    }
+}
+
+impl Steps {
+    /// Leaves are numbered from a tree's last node on.
+    pub(super) fn new(forest: &Forest, lanes: &Lanes, index: &Index) -> Self {
+        let largest = (0..forest.roots.len()).map(|t| forest.nodes_of(t).len()).max().unwrap_or(0);
+        let test = |at: usize| {
+            let node = &forest.nodes[at];
+            let Test { lane, place } = lanes.test(index, node);
+            (lane, place as u8 ^ 0x80, node.child - at as u32)
+        };
+        let mut numbers = vec![0; forest.nodes.len()];
+        for tree in 0..forest.roots.len() {
+            let leaves = forest.nodes_of(tree).rev().filter(|&n| forest.nodes[n].meta & SPLIT == 0);
+            leaves.zip(0..).for_each(|(leaf, number)| numbers[leaf] = number);
+        }
+        let split = |at: usize| forest.nodes[at].meta & SPLIT != 0;
+        if lanes.len() <= 1 << u8::BITS && largest < 1 << (u8::BITS + 1) {
+            let narrow = |at: usize| match split(at) {
+                true => {
+                    let (lane, place, ahead) = test(at);
+                    Narrow { lane: lane as u8, place, ahead: ahead as u16 }
+                }
+                false => Narrow { lane: numbers[at] as u8, place: NONE_ABOVE, ahead: 0 },
+            };
+            return Self::Narrow((0..forest.nodes.len()).map(narrow).collect());
+        }
+        let wide = |at: usize| match split(at) {
+            true => {
+                let (lane, place, ahead) = test(at);
+                Wide { lane: lane as u16, place, ahead }
+            }
+            false => Wide { lane: 0, place: NONE_ABOVE, ahead: 0 },
+        };
+        Self::Wide((0..forest.nodes.len()).map(wide).collect(), numbers)
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Narrow(nodes) => size_of_val(nodes.as_slice()),
+            Self::Wide(nodes, numbers) => size_of_val(nodes.as_slice()) + size_of_val(numbers.as_slice()),
+        }
+    }
+
+    /// Walks one row down the trees that begin at `roots` and calls `found` with each one's place in `roots` and leaf
+    /// number, in order. `ranks` are [`Ranks::of`] all lanes.
+    #[inline(always)]
+    pub(super) fn row(&self, roots: &[u32], ranks: &[u8], mut found: impl FnMut(usize, usize)) {
+        match self {
+            Self::Narrow(nodes) => row(nodes, roots, ranks, |tree, _, node| found(tree, node.lane())),
+            Self::Wide(nodes, numbers) => row(nodes, roots, ranks, |tree, at, _| found(tree, numbers[at] as usize)),
+        }
+    }
+
+    /// Walks `W` rows down the tree that begins at `root`, for their leaf numbers.
+    #[inline(always)]
+    pub(super) fn tree<const W: usize>(&self, root: u32, lanes: &[Lane<W>], leaves: &mut [u32; W]) {
+        match self {
+            Self::Narrow(nodes) => tree(nodes, root, lanes, leaves, |at| nodes[at].lane() as u32),
+            Self::Wide(nodes, numbers) => tree(nodes, root, lanes, leaves, |at| numbers[at]),
+        }
+    }
+}
+
+#[inline(always)]
+fn row<N: Step>(nodes: &[N], roots: &[u32], ranks: &[u8], mut found: impl FnMut(usize, usize, N)) {
+    for (nth, roots) in roots.chunks(SIDE).enumerate() {
+        let mut at: [u32; SIDE] = std::array::from_fn(|i| roots[i.min(roots.len() - 1)]);
+        loop {
+            for at in &mut at {
+                step(nodes, ranks, at);
+            }
+            // Every other step is looked at, as those at their leaves stay there.
+            let moved = at.iter_mut().fold(0, |moved, at| moved | step(nodes, ranks, at));
+            if moved == 0 {
+                break;
+            }
+        }
+        for (i, &at) in at[..roots.len()].iter().enumerate() {
+            // SAFETY: as in `step`.
+            found(nth * SIDE + i, at as usize, unsafe { *nodes.get_unchecked(at as usize) });
+        }
+    }
+}
+
+/// Goes a step down, and answers whether that was one: not 0.
+#[inline(always)]
+fn step<N: Step>(nodes: &[N], ranks: &[u8], at: &mut u32) -> u32 {
+    // SAFETY: a walk begins at a root and goes to children or stays, all of them nodes of the tree, as the builder has
+    // proven. A node's lane is one of the forest's, a leaf's is a byte: ranks has both.
+    let (node, rank) = unsafe {
+        let node = *nodes.get_unchecked(*at as usize);
+        (node, *ranks.get_unchecked(node.lane()))
+    };
+    *at = *at + node.ahead() + u32::from(node.place() < rank);
+    node.ahead()
+}
+
+#[inline(always)]
+fn tree<const W: usize, N: Step>(
+    nodes: &[N],
+    root: u32,
+    lanes: &[Lane<W>],
+    leaves: &mut [u32; W],
+    number: impl Fn(usize) -> u32,
+) {
+    for (nth, leaves) in leaves.chunks_mut(SIDE).enumerate() {
+        let mut at = [root; SIDE];
+        loop {
+            let mut moved = 0;
+            for (i, at) in at.iter_mut().enumerate() {
+                let node = nodes[*at as usize];
+                let rank = lanes[node.lane()][(nth * SIDE + i) % W] ^ 0x80;
+                *at = *at + node.ahead() + u32::from(node.place() < rank);
+                moved |= node.ahead();
+            }
+            if moved == 0 {
+                break;
+            }
+        }
+        for (leaf, at) in leaves.iter_mut().zip(at) {
+            *leaf = number(at as usize);
+        }
+    }
+}
