@@ -35,8 +35,6 @@ pub const NAME: &str = "onnx";
 
 /// How long the first row of a version may take.
 const FIRST_ROW_MAX: Duration = Duration::from_secs(10);
-/// What a row is taken to cost before one was scored, in nanoseconds.
-const ROW_NS: u64 = 10_000;
 /// What the library holds for the smallest graph, in bytes: about what a session of one node was measured at.
 const SESSION_BYTES: u64 = 256 << 10;
 
@@ -89,7 +87,7 @@ impl Shop {
             delay: self.bounds.batch_delay,
             waiting_max: self.bounds.queue_rows_max,
         };
-        let served = Served { line: Line::new(Box::new(model), bounds, ROW_NS), gang, memory_bytes };
+        let served = Served { line: Line::new(Box::new(model), bounds), gang, memory_bytes };
         served.warm_up(features).await?;
         Ok(Arc::new(served))
     }
@@ -147,6 +145,7 @@ impl Served {
     /// the second. A graph that does not take such rows may take others.
     async fn warm_up(&self, features: usize) -> Result<(), Failure> {
         for count in 1..=2 {
+            self.line.forget_cost();
             let mut rows = Batch::new(features, count);
             let empty = rows.texts_mut().push("") as f64;
             (0..features).for_each(|feature| rows.column_mut(feature).fill(empty));

@@ -70,9 +70,9 @@ struct Call {
 // === impl Line ===
 
 impl Line {
-    pub(super) fn new(work: Box<dyn Work>, bounds: Bounds, row_ns: u64) -> Arc<Self> {
-        let (calls, more) = Default::default();
-        Arc::new(Self { work, bounds, calls, more, row_ns: AtomicU64::new(row_ns) })
+    pub(super) fn new(work: Box<dyn Work>, bounds: Bounds) -> Arc<Self> {
+        let (calls, more, row_ns) = Default::default();
+        Arc::new(Self { work, bounds, calls, more, row_ns })
     }
 
     /// Scores rows by a deadline, on a thread of the gang.
@@ -94,7 +94,12 @@ impl Line {
         }
     }
 
-    /// What a row costs, in nanoseconds.
+    /// Forgets what a row costs: what a first run takes says nothing of others.
+    pub(super) fn forget_cost(&self) {
+        self.row_ns.store(0, Ordering::Relaxed);
+    }
+
+    /// What a row costs, in nanoseconds; 0 where that is not known.
     pub(super) fn row_ns(&self) -> u64 {
         self.row_ns.load(Ordering::Relaxed)
     }
@@ -197,8 +202,9 @@ impl Line {
         let answers = self.work.score(&batches, &stop)?;
         let rows = batches.iter().map(|batch| batch.rows()).sum::<usize>().max(1);
         let took = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX) / rows as u64;
-        // Half of what is known is forgotten each run: a first run is slower than any other.
-        self.row_ns.store(self.row_ns().saturating_add(took) / 2, Ordering::Relaxed);
+        // What came before weighs half.
+        let known = if self.row_ns() == 0 { took } else { self.row_ns().saturating_add(took) / 2 };
+        self.row_ns.store(known, Ordering::Relaxed);
         Ok(answers)
     }
 

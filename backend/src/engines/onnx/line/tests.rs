@@ -44,7 +44,7 @@ impl Rig {
         let ((tell, runs), (release, hold)) = (mpsc::channel(), mpsc::channel());
         let work = Box::new(Echo { runs: tell, hold: Mutex::new(hold) });
         let bounds = Bounds { rows_max, delay: Duration::ZERO, waiting_max };
-        Self { gang: Arc::new(Gang::new(1).unwrap()), line: Line::new(work, bounds, 1000), runs, release }
+        Self { gang: Arc::new(Gang::new(1).unwrap()), line: Line::new(work, bounds), runs, release }
     }
 
     fn ask(&self, values: &[f64]) -> tokio::task::JoinHandle<Result<Outputs, Refusal>> {
