@@ -28,6 +28,7 @@ use crate::engine::{Categorical, Engine, MarginKind, OutputKind, Outputs, ScoreE
 use crate::transform::Transform;
 use crate::{Batch, Limits, LoadError};
 use kernel::Kernel;
+use lanes::Lanes;
 use slots::Slot;
 
 /// A node. Its left child is `child`, its right child the one after; a leaf leads to itself.
@@ -66,6 +67,8 @@ struct Forest {
     nodes: Vec<Node>,
     /// For each node the weight of the training rows that came by; NaN where the file does not say.
     covers: Vec<f64>,
+    /// How many nodes there are, those that are kept elsewhere too.
+    len: usize,
     /// Each tree's first node.
     roots: Vec<u32>,
     /// The margin that each tree adds to.
@@ -97,7 +100,7 @@ fn in_set(sets: &[u32], place: u64, category: f64) -> bool {
 impl Forest {
     /// The nodes of a tree.
     fn nodes_of(&self, tree: usize) -> std::ops::Range<usize> {
-        self.roots[tree] as usize..self.roots.get(tree + 1).map_or(self.nodes.len(), |&r| r as usize)
+        self.roots[tree] as usize..self.roots.get(tree + 1).map_or(self.len, |&r| r as usize)
     }
 
     fn memory_bytes(&self) -> usize {
@@ -138,9 +141,16 @@ pub(crate) struct ForestEngine {
 impl ForestEngine {
     /// `parts.categorical` has one entry for each column, `parts.start` one for each margin.
     pub(crate) fn new(builder: Builder, parts: Parts, limits: &Limits) -> Result<Self, LoadError> {
-        let forest = builder.finish();
-        let kernel = Kernel::new(&forest, limits.level);
-        let shap = shap::Table::new(&forest, &parts.start);
+        let mut forest = builder.finish();
+        let lanes = Lanes::of(&forest);
+        let shap = shap::Table::new(&forest, lanes.as_ref(), &parts.start);
+        forest.covers = Vec::new();
+        let lanes = lanes.filter(|_| forest.linear.is_empty());
+        let kernel = lanes.map(|lanes| Kernel::new(&forest, lanes, limits.level));
+        if kernel.is_some() {
+            // All that they say is now said in less.
+            forest.nodes = Vec::new();
+        }
         let memory_bytes = forest.memory_bytes()
             + kernel.as_ref().map_or(0, Kernel::memory_bytes)
             + shap.as_ref().map_or(0, shap::Table::memory_bytes)
@@ -213,24 +223,18 @@ impl Engine for ForestEngine {
         for _ in 0..batch.rows() {
             margins.extend_from_slice(&self.parts.start);
         }
-        let width = self.margin_width();
-        match (self.parts.sums, &self.kernel) {
-            (MarginKind::F64, Some(kernel)) if width > 0 => {
-                kernel.add::<f64>(&self.forest, batch, &mut scratch.bench, &mut margins, width)
-            }
-            (MarginKind::F32, Some(kernel)) if width > 0 => {
-                kernel.add::<f32>(&self.forest, batch, &mut scratch.bench, &mut margins, width)
-            }
-            (MarginKind::F64, _) => self.forest.add::<f64>(batch, scratch, &mut margins, self.margin_width()),
-            (MarginKind::F32, _) => self.forest.add::<f32>(batch, scratch, &mut margins, self.margin_width()),
+        match self.parts.sums {
+            MarginKind::F64 => self.add::<f64>(batch, scratch, &mut margins),
+            MarginKind::F32 => self.add::<f32>(batch, scratch, &mut margins),
         }
         if want.outputs {
             self.outputs(&margins, &mut out.values);
         }
         if want.contributions {
             let table = self.shap.as_ref().map_err(|why| ScoreError::Contributions(why))?;
+            let Some(kernel) = &self.kernel else { unreachable!("what can be explained has ranks") };
             let accounted = shap::Margins { values: &margins, start: &self.parts.start, kind: self.parts.sums };
-            self.forest.explain(table, batch, &accounted, &mut out.contributions)?;
+            self.forest.explain(table, kernel, batch, &accounted, &mut out.contributions)?;
         }
         if want.margins {
             out.margins = margins;
@@ -242,6 +246,14 @@ impl Engine for ForestEngine {
 }
 
 impl ForestEngine {
+    fn add<S: walk::Sum>(&self, batch: &Batch, scratch: &mut Scratch, margins: &mut [f64]) {
+        match (&self.kernel, self.margin_width()) {
+            (_, 0) => {}
+            (Some(kernel), width) => kernel.add::<S>(&self.forest, batch, &mut scratch.bench, margins, width),
+            (None, width) => self.forest.add::<S>(batch, scratch, margins, width),
+        }
+    }
+
     fn outputs(&self, margins: &[f64], values: &mut Vec<f64>) {
         let width = self.margin_width();
         let Some(trees) = self.parts.average_over else {

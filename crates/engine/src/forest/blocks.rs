@@ -102,9 +102,10 @@ impl<const W: usize> Arena<W> {
 }
 
 impl Blocks {
-    pub(super) fn new(forest: &Forest, lanes: &Lanes, index: &Index) -> Self {
+    /// Where `told` is false no tree is evaluated whole: the values of leaves are all there is.
+    pub(super) fn new(forest: &Forest, lanes: &Lanes, index: &Index, told: bool) -> Self {
         let mut blocks = Self::default();
-        let leaves_of = |tree: usize| forest.nodes_of(tree).len().div_ceil(2);
+        let leaves_of = |tree: usize| if told { forest.nodes_of(tree).len().div_ceil(2) } else { usize::MAX };
         let mut tree = 0;
         while tree < forest.roots.len() {
             let (mut program, first) = (Draft::default(), tree);
@@ -147,6 +148,11 @@ impl Blocks {
     #[inline(always)]
     pub(super) fn leaf(&self, tree: usize, number: usize) -> f64 {
         self.leaves[self.firsts[tree] as usize + number]
+    }
+
+    /// The values of a tree's leaves by number; beyond them zeros.
+    pub(super) fn leaves_of(&self, tree: usize) -> &[f64] {
+        &self.leaves[self.firsts[tree] as usize..][..1 << self.outcomes[tree].leaf_bits]
     }
 
     /// The values of all trees' leaves.

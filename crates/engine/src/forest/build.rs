@@ -124,6 +124,7 @@ impl Builder {
         by_depth.sort_by_key(|&t| shapes[t as usize]);
         self.forest.by_depth = by_depth;
         self.forest.categorical = shapes.iter().map(|s| s.0).collect();
+        self.forest.len = self.forest.nodes.len();
         self.forest.nodes.shrink_to_fit();
         self.forest.covers.shrink_to_fit();
         self.forest.sets.shrink_to_fit();

@@ -2,7 +2,7 @@
 
 use super::Forest;
 use super::blocks::{self, Arena, Blocks, Leaves, arena_bytes};
-use super::lanes::{Lane, Lanes};
+use super::lanes::{Index, Lane, Lanes};
 use super::slots::Slot;
 use super::steps::{Ranks, Steps};
 use super::supernodes::{self, Supernodes};
@@ -49,24 +49,20 @@ impl<const W: usize> Default for Buffers<W> {
 }
 
 impl Kernel {
-    /// None for what is scored as it is: leaves that are linear models, and forests of more lanes than operations can tell.
-    pub(super) fn new(forest: &Forest, level: Level) -> Option<Self> {
-        if !forest.linear.is_empty() {
-            return None;
-        }
-        let (lanes, index) = Lanes::of(forest)?;
-        if lanes.len() > blocks::LANES_MAX {
-            return None;
-        }
+    /// For a forest without leaves that are linear models.
+    pub(super) fn new(forest: &Forest, (lanes, index): (Lanes, Index), level: Level) -> Self {
         let steps = Steps::new(forest, &lanes, &index);
-        let blocks = Blocks::new(forest, &lanes, &index);
+        // Where there are more lanes than operations can tell, all trees are walked, row by row.
+        let told = lanes.len() <= blocks::LANES_MAX;
+        let blocks = Blocks::new(forest, &lanes, &index, told);
         let supernodes = (level == Level::Avx512)
             .then(|| Supernodes::new(forest, &lanes, &index, |tree| blocks.leaves_at(tree)))
             .flatten();
         // Fitted to the bench on a 3.2 GHz EPYC: what a block of 16 rows takes, by what a row that is walked takes.
         let block = 1.2 * blocks.len() as f64 + 16.0 * 0.8 * forest.roots.len() as f64;
         let block_from = (block / (1.8 * forest.steps).max(1.0)).ceil().clamp(2.0, NARROW as f64) as usize;
-        Some(Self { lanes, steps, blocks, supernodes, level, block_from })
+        let block_from = if told { block_from } else { usize::MAX };
+        Self { lanes, steps, blocks, supernodes, level, block_from }
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -74,6 +70,16 @@ impl Kernel {
             + self.steps.memory_bytes()
             + self.blocks.memory_bytes()
             + self.supernodes.as_ref().map_or(0, Supernodes::memory_bytes)
+    }
+
+    /// Where ranks are found.
+    pub(super) fn lanes(&self) -> &Lanes {
+        &self.lanes
+    }
+
+    /// The values of a tree's leaves, from its last node on; beyond them zeros.
+    pub(super) fn leaves_of(&self, tree: usize) -> &[f64] {
+        self.blocks.leaves_of(tree)
     }
 
     /// Adds the trees' leaves to `margins`, rows of `width`.
@@ -89,7 +95,7 @@ impl Kernel {
         while first < batch.rows() {
             let left = batch.rows() - first;
             let rows = match left {
-                _ if left > NARROW => left.min(WIDE),
+                _ if left > NARROW && self.block_from < usize::MAX => left.min(WIDE),
                 _ if left >= self.block_from => left,
                 _ => 1,
             };

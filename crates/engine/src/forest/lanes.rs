@@ -40,6 +40,8 @@ pub(super) struct Lanes {
     keys: Vec<u64>,
     sets: Vec<SetLane>,
     count: usize,
+    /// For each lane the column that it is of.
+    columns: Vec<u32>,
 }
 
 /// The lanes of one slot, or of those of its splits that send missing values the same way.
@@ -105,6 +107,13 @@ impl Lanes {
         }
         index.lanes = vec![0; lanes.groups.len()];
         lanes.finish(&mut index);
+        lanes.columns = vec![0; lanes.count];
+        for group in &lanes.groups {
+            lanes.columns[group.lane as usize..][..group.lanes as usize].fill(forest.slots[group.slot as usize].column);
+        }
+        for set in &lanes.sets {
+            lanes.columns[set.lane as usize] = forest.slots[set.slot as usize].column;
+        }
         (lanes.count <= usize::from(u16::MAX)).then_some((lanes, index))
     }
 
@@ -161,6 +170,11 @@ impl Lanes {
         Test { lane: index.lanes[group] + (place / PLACES) as u32, place: byte(place % PLACES) }
     }
 
+    /// The column that a lane is of.
+    pub(super) fn column(&self, lane: u16) -> usize {
+        self.columns[usize::from(lane)] as usize
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.count
@@ -170,6 +184,7 @@ impl Lanes {
         self.groups.len() * size_of::<Group>()
             + self.keys.len() * size_of::<u64>()
             + self.sets.len() * size_of::<SetLane>()
+            + self.columns.len() * size_of::<u32>()
     }
 
     /// Ranks a row of a batch, not flipped. `out` has [`Lanes::len`] entries or more.

@@ -20,20 +20,22 @@ mod tree;
 pub(super) use table::Table;
 
 use super::Forest;
+use super::kernel::Kernel;
 use crate::Batch;
 use crate::engine::{MarginKind, ScoreError};
 use crate::explain::Sums;
 use points::SIZES;
-use tree::{Room, Row, Tree};
+use tree::{Room, Tree};
 
 /// Rows whose columns are looked at together.
 const BLOCK: usize = 64;
-/// Values of columns in a block, at most: 256 KiB.
-const BLOCK_VALUES: usize = 1 << 15;
+/// Ranks of rows in a block, at most: 256 KiB.
+const BLOCK_BYTES: usize = 1 << 18;
 
-/// The rows of a block as the splits see them, row `r` of slot `s` at `s * rows + r`, and where their contributions go.
+/// The ranks of a block's rows, as many a row as there are lanes, and where their contributions go.
 struct Block<'a> {
-    values: &'a [f64],
+    ranks: &'a [u8],
+    lanes: usize,
     rows: usize,
     /// The first row.
     first: usize,
@@ -58,6 +60,7 @@ impl Forest {
     pub(super) fn explain(
         &self,
         table: &Table,
+        kernel: &Kernel,
         batch: &Batch,
         margins: &Margins<'_>,
         contributions: &mut Vec<f64>,
@@ -69,30 +72,30 @@ impl Forest {
             of_margin[columns - 1] = table.bias[margin % table.bias.len()];
         }
         let mut sums = Sums::new(batch.rows(), margins.start, margins.kind);
-        let (mut values, mut room) = (Vec::new(), Room::default());
-        let most = (BLOCK_VALUES / self.slots.len().max(1)).clamp(1, BLOCK);
+        let (mut ranks, mut room) = (Vec::new(), Room::default());
+        let lanes = kernel.lanes().len();
+        let most = (BLOCK_BYTES / lanes.max(1)).clamp(1, BLOCK);
         for first in (0..batch.rows()).step_by(most) {
             let rows = most.min(batch.rows() - first);
-            values.resize(self.slots.len() * rows, 0.0);
-            for (slot, to) in self.slots.iter().zip(values.chunks_mut(rows)) {
-                slot.fill(&batch.column(slot.column as usize)[first..first + rows], to);
+            ranks.resize(lanes * rows, 0);
+            for (r, ranks) in ranks.chunks_mut(lanes.max(1)).enumerate() {
+                kernel.lanes().rank_one(&self.slots, &self.sets, batch, first + r, ranks);
             }
-            let (values, sums, room) = (&values, &mut sums, &mut room);
+            let (ranks, sums, room) = (&ranks, &mut sums, &mut room);
             let mut block =
-                Block { values, rows, first, contributions, columns, width: margins.start.len(), sums, room };
+                Block { ranks, lanes, rows, first, contributions, columns, width: margins.start.len(), sums, room };
             for tree in 0..self.roots.len() {
-                self.explain_tree(table, tree, &mut block);
+                self.explain_tree(table, kernel, tree, &mut block);
             }
         }
         sums.check(margins.values, contributions, columns, &table.scale)
     }
 
-    fn explain_tree(&self, table: &Table, tree: usize, block: &mut Block<'_>) {
-        let range = self.range(tree);
-        let (root, size) = (range.start, table.sizes[tree] as usize);
+    fn explain_tree(&self, table: &Table, kernel: &Kernel, tree: usize, block: &mut Block<'_>) {
+        let (root, size) = (self.nodes_of(tree).start, table.sizes[tree] as usize);
         let splits = table.splits(self, tree);
-        let (nodes, covers) = (&self.nodes[range.clone()], &self.covers[range]);
-        let of = Tree { forest: self, nodes, covers, splits, root, points: &table.points[size] };
+        let (lanes, leaves) = (kernel.lanes(), kernel.leaves_of(tree));
+        let of = Tree { lanes, table, splits, leaves, root, points: &table.points[size] };
         let group = self.groups[tree] as usize;
         match SIZES[size] {
             2 => block.explain::<2>(of, group),
@@ -112,9 +115,9 @@ impl Block<'_> {
         tree.prepare::<Q>(self.room, alone);
         for r in 0..self.rows {
             let margin = (self.first + r) * self.width + group;
-            let row = Row { values: self.values.get(r..).unwrap_or_default(), stride: self.rows };
+            let ranks = &self.ranks[r * self.lanes..][..self.lanes];
             let to = &mut self.contributions[margin * self.columns..][..self.columns];
-            let leaf = tree.explain::<Q>(self.room, alone, row, to);
+            let leaf = tree.explain::<Q>(self.room, alone, ranks, to);
             self.sums.add(margin, leaf);
         }
     }

@@ -110,6 +110,27 @@ fn catboost_says_what_its_columns_are() {
 }
 
 #[test]
+fn a_scale_and_a_bias_come_after_the_sum() {
+    let plain = String::from_utf8(model("cat-onehot")).unwrap();
+    let scaled = plain.replace("\"scale_and_bias\":[1,[0]]", "\"scale_and_bias\":[0.3,[0.7]]");
+    assert_ne!(plain, scaled);
+    let rows = [[0.5, -1.0, 0.0, 0.2], [f64::NAN; 4]];
+    let [plain, scaled] = [plain, scaled].map(|text| {
+        let engine = load(Format::CatboostJson, text.as_bytes(), &Limits::default()).unwrap();
+        let (mut scratch, mut out) = (Scratch::default(), Outputs::default());
+        let want = Want { margins: true, outputs: true, contributions: true };
+        engine.score(&Batch::from_rows(4, &rows), &mut scratch, &mut out, want).unwrap();
+        out
+    });
+    for (i, (&margin, &sum)) in scaled.margins.iter().zip(&plain.margins).enumerate() {
+        assert_eq!(margin, 0.3 * sum + 0.7);
+        assert!((scaled.values[i] - 1.0 / (1.0 + (-margin).exp())).abs() < 1e-15);
+        let contributions: f64 = scaled.contributions[5 * i..5 * i + 5].iter().sum();
+        assert!((contributions - margin).abs() < 1e-12);
+    }
+}
+
+#[test]
 fn a_forest_says_what_its_columns_are() {
     let about = forest_json::describe(&model("skl-hist")).unwrap();
     assert_eq!(about.library, "scikit-learn 1.9.1");

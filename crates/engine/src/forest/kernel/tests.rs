@@ -123,7 +123,7 @@ fn compare<S: Sum>(forested: &Forested, seed: u32) {
         let mut expected = vec![0.5; rows * width];
         forest.add::<S>(&batch, &mut Scratch::default(), &mut expected, width);
         for level in Level::ALL.into_iter().filter(|l| l.here()) {
-            let Some(kernel) = Kernel::new(&forest, level) else { continue };
+            let kernel = Kernel::new(&forest, Lanes::of(&forest).unwrap(), level);
             let mut margins = vec![0.5; rows * width];
             // A bench that has seen other rows.
             let mut bench = Bench::default();
@@ -139,7 +139,7 @@ fn compare<S: Sum>(forested: &Forested, seed: u32) {
 /// The tables of supernodes by the plain decisions, whatever the processor; and the fast decisions where it has them.
 fn single_rows<S: Sum>(forest: &Forest, batch: &Batch, expected: &[f64], width: usize) {
     let (lanes, index) = Lanes::of(forest).unwrap();
-    let blocks = Blocks::new(forest, &lanes, &index);
+    let blocks = Blocks::new(forest, &lanes, &index, true);
     let Some(supernodes) = Supernodes::new(forest, &lanes, &index, |t| blocks.leaves_at(t)) else { return };
     for (row, expected) in expected.chunks(width).enumerate().take(20) {
         let mut ranks = Ranks::default();
@@ -166,15 +166,21 @@ proptest! {
 }
 
 #[test]
-fn a_forest_of_too_many_lanes_is_left_to_the_plain_walk() {
+fn a_forest_of_more_lanes_than_operations_tell_is_walked() {
     let mut builder = Builder::new(5000);
     for column in 0..5000 {
-        let test = Test::AtMost { threshold: 1.0, rule: Rule::F64 };
+        let test = Test::AtMost { threshold: f64::from(column as u32 % 7), rule: Rule::F64 };
         let split = RawNode::Split { column, test, missing_left: false, left: 1, right: 2, cover: 1.0 };
         let leaf = |value| RawNode::Leaf { value, linear: None, cover: 1.0 };
-        builder.add(0, 3, |n| Ok([split, leaf(1.0), leaf(2.0)][n])).unwrap();
+        builder.add(0, 3, |n| Ok([split, leaf(1.0), leaf(2.5)][n])).unwrap();
     }
     let forest = builder.finish();
-    assert_eq!(Lanes::of(&forest).unwrap().0.len(), 5000);
-    assert!(Kernel::new(&forest, Level::Portable).is_none());
+    let (lanes, index) = Lanes::of(&forest).unwrap();
+    assert_eq!(lanes.len(), 5000);
+    let kernel = Kernel::new(&forest, (lanes, index), Level::best());
+    let batch = Batch::from_rows(5000, &vec![(0..5000).map(|c| f64::from(c % 11)).collect::<Vec<_>>(); 40]);
+    let (mut expected, mut margins) = (vec![0.0; 40], vec![0.0; 40]);
+    forest.add::<f64>(&batch, &mut Scratch::default(), &mut expected, 1);
+    kernel.add::<f64>(&forest, &batch, &mut Bench::default(), &mut margins, 1);
+    assert_eq!(margins, expected);
 }

@@ -1,6 +1,7 @@
 //! What contributions need of a forest beyond its nodes, found once when it is loaded.
 
 use super::points::{self, Points};
+use crate::forest::lanes::{FLIP, Index, Lanes};
 use crate::forest::{FLAG_BITS, Forest, Node, SPLIT};
 
 /// The most values, nodes x points, of one tree that a call holds at once: twice 32 MiB.
@@ -12,16 +13,27 @@ const HEAVIER: f64 = 1.001;
 const NO_COVER: &str = "the file does not say how many training rows came by the nodes of its trees";
 const ODD_COVER: &str = "the file's weights of training rows are not positive, or rise on the way down a tree";
 const LINEAR: &str = "its leaves are linear models";
+const MANY: &str = "its features have too many different thresholds";
 const WIDE: &str = "one of its trees asks over 128 different features on one path";
 const LARGE: &str = "one of its trees is too large: over 4194304 in nodes x half the features asked on one path";
 
-/// A split, its places counted within the tree.
+/// A split, its places counted within the tree, of which the n-th split's children are nodes 2 n + 1 and 2 n + 2.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Split {
     pub(super) node: u32,
+    /// The lane that it compares: right where the row's rank is above the place.
+    pub(super) lane: u16,
+    pub(super) place: u8,
     /// The nearest node above, or itself, that a split of the same column leads to; the root, to which none leads, stands
     /// for none.
     pub(super) above: u32,
+}
+
+/// For each node the weight of the training rows that came by: in `f32` where nothing is lost by that.
+#[derive(Debug)]
+enum Covers {
+    F32(Vec<f32>),
+    F64(Vec<f64>),
 }
 
 /// What is known of a forest's trees.
@@ -29,6 +41,7 @@ pub(super) struct Split {
 pub(in crate::forest) struct Table {
     /// All trees' splits, in the order of the nodes.
     splits: Vec<Split>,
+    covers: Covers,
     /// Each tree's place in [`points::SIZES`].
     pub(super) sizes: Vec<u8>,
     /// Quadrature points by place in [`points::SIZES`].
@@ -43,13 +56,19 @@ pub(in crate::forest) struct Table {
 
 impl Table {
     /// `start` is where each margin's sum begins. The error says why contributions can't be had.
-    pub(in crate::forest) fn new(forest: &Forest, start: &[f64]) -> Result<Self, &'static str> {
+    pub(in crate::forest) fn new(
+        forest: &Forest,
+        lanes: Option<&(Lanes, Index)>,
+        start: &[f64],
+    ) -> Result<Self, &'static str> {
         if !forest.linear.is_empty() {
             return Err(LINEAR);
         }
+        let (lanes, index) = lanes.ok_or(MANY)?;
         check_covers(forest)?;
         let mut table = Self {
             splits: Vec::with_capacity(forest.nodes.len() / 2),
+            covers: Covers::of(&forest.covers),
             sizes: Vec::with_capacity(forest.roots.len()),
             points: points::SIZES.map(Points::new).into(),
             bias: start.to_vec(),
@@ -58,11 +77,14 @@ impl Table {
         };
         let mut paths = Paths::new(forest);
         for tree in 0..forest.roots.len() {
-            let range = forest.range(tree);
+            let range = forest.nodes_of(tree);
             let nodes = &forest.nodes[range.clone()];
             let columns = paths.walk(nodes, range.start);
             let splits = nodes.iter().zip(0..).zip(&paths.above).filter(|((node, _), _)| node.meta & SPLIT != 0);
-            table.splits.extend(splits.map(|((_, node), &above)| Split { node, above }));
+            table.splits.extend(splits.map(|((split, node), &above)| {
+                let test = lanes.test(index, split);
+                Split { node, lane: test.lane as u16, place: test.place as u8 ^ FLIP, above }
+            }));
             let size = points::size_for(columns).ok_or(WIDE)?;
             let values = range.len().saturating_mul(points::SIZES[size]);
             if values > VALUES_MAX {
@@ -79,19 +101,24 @@ impl Table {
     pub(in crate::forest) fn memory_bytes(&self) -> usize {
         let points: usize = self.points.iter().map(|p| 3 * size_of_val(p.at.as_slice())).sum();
         let margins = size_of_val(self.bias.as_slice()) + size_of_val(self.scale.as_slice());
-        size_of_val(self.splits.as_slice()) + self.sizes.len() + points + margins
+        size_of_val(self.splits.as_slice()) + self.covers.memory_bytes() + self.sizes.len() + points + margins
+    }
+
+    /// The weight of the training rows that came by a node of the forest.
+    pub(super) fn cover(&self, node: usize) -> f64 {
+        self.covers.get(node)
     }
 
     /// The splits of a tree.
     pub(super) fn splits(&self, forest: &Forest, tree: usize) -> &[Split] {
-        let range = forest.range(tree);
+        let range = forest.nodes_of(tree);
         // A tree of n splits has n + 1 leaves.
         &self.splits[(range.start - tree) / 2..][..range.len() / 2]
     }
 
     /// Adds what a tree gives on average: its leaves, each weighed by its share of the training rows.
     fn expect(&mut self, forest: &Forest, tree: usize) {
-        let range = forest.range(tree);
+        let range = forest.nodes_of(tree);
         let leaves = range.clone().filter(|&n| forest.nodes[n].meta & SPLIT == 0);
         let whole = forest.covers[range.start];
         let (mut mean, mut greatest) = (0.0, 0.0f64);
@@ -107,11 +134,27 @@ impl Table {
     }
 }
 
-impl Forest {
-    /// The places of a tree's nodes.
-    pub(super) fn range(&self, tree: usize) -> std::ops::Range<usize> {
-        let end = self.roots.get(tree + 1).map_or(self.nodes.len(), |&next| next as usize);
-        self.roots[tree] as usize..end
+impl Covers {
+    fn of(covers: &[f64]) -> Self {
+        let same = |c: &f64| f64::from(*c as f32) == *c;
+        match covers.iter().all(same) {
+            true => Self::F32(covers.iter().map(|c| *c as f32).collect()),
+            false => Self::F64(covers.to_vec()),
+        }
+    }
+
+    fn get(&self, node: usize) -> f64 {
+        match self {
+            Self::F32(covers) => covers[node].into(),
+            Self::F64(covers) => covers[node],
+        }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        match self {
+            Self::F32(covers) => size_of_val(covers.as_slice()),
+            Self::F64(covers) => size_of_val(covers.as_slice()),
+        }
     }
 }
 

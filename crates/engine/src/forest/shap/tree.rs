@@ -4,26 +4,24 @@ use std::array::from_fn;
 
 use super::points::Points;
 use super::table::Split;
-use crate::forest::{CATEGORY, FLAG_BITS, Forest, IN_SET_RIGHT, MISSING_LEFT, Node, SPLIT};
+use super::table::Table;
+use crate::forest::lanes::Lanes;
 
-/// A row as the splits see it: the value of slot `s` is at `s * stride`.
-#[derive(Clone, Copy)]
-pub(super) struct Row<'a> {
-    pub(super) values: &'a [f64],
-    pub(super) stride: usize,
-}
-
-/// A tree's nodes with what is known of them; places are counted within the tree.
+/// A tree with what is known of it; places are counted within the tree.
 #[derive(Clone, Copy)]
 pub(super) struct Tree<'a> {
-    pub(super) forest: &'a Forest,
-    pub(super) nodes: &'a [Node],
-    pub(super) covers: &'a [f64],
+    pub(super) lanes: &'a Lanes,
+    pub(super) table: &'a Table,
     pub(super) splits: &'a [Split],
+    /// The leaves' values, from the last leaf on.
+    pub(super) leaves: &'a [f64],
     /// The root's place in the forest.
     pub(super) root: usize,
     pub(super) points: &'a Points,
 }
+
+/// In [`Room::hot`]: it is a leaf.
+const NO_CHILD: u32 = u32::MAX;
 
 /// Working memory, reused from tree to tree. One value, or one for each point, for each node.
 #[derive(Default)]
@@ -33,8 +31,10 @@ pub(super) struct Room {
     inverse: Vec<f64>,
     /// On the way down the product of the path's factors, on the way up the sum of the leaves below, each with its product.
     sums: Vec<f64>,
-    /// The child that the row goes to.
+    /// The child that the row goes to; of a leaf [`NO_CHILD`].
     hot: Vec<u32>,
+    /// A leaf's value, 1 for a split.
+    values: Vec<f64>,
     /// Whether the row passes all splits of the column that leads here: `o`.
     on: Vec<bool>,
 }
@@ -53,23 +53,24 @@ struct Known {
 impl Tree<'_> {
     /// What is the same for all rows; the inverses only where there are several, as a row alone needs few of them.
     pub(super) fn prepare<const Q: usize>(self, room: &mut Room, alone: bool) {
-        let len = self.nodes.len();
+        let len = 2 * self.splits.len() + 1;
         room.known.resize(len, Known::default());
-        room.hot.resize(len, 0);
+        self.values(room, len);
         room.on.resize(len, false);
         room.sums.resize(len * Q, 0.0);
         room.inverse.resize(len * Q, 0.0);
         let inverse = room.inverse.as_chunks_mut::<Q>().0;
         let (t, rest) = (points::<Q>(&self.points.at), points::<Q>(&self.points.rest));
         // The root stands for a column that no split of the path has asked yet.
-        room.known[0] = Known { share: 1.0, z: 1.0, value: self.value(0) };
+        room.known[0] = Known { share: 1.0, z: 1.0, value: room.values[0] };
         inverse[0] = [1.0; Q];
-        for &Split { node, above } in self.splits {
+        for (nth, &Split { node, above, .. }) in self.splits.iter().enumerate() {
             let before = room.known[above as usize].z;
-            for child in self.children(node) {
-                let share = self.covers[child] / self.covers[node as usize];
+            for child in children(nth) {
+                let cover = |node: usize| self.table.cover(self.root + node);
+                let share = cover(child) / cover(node as usize);
                 let z = before * share;
-                room.known[child] = Known { share, z, value: self.value(child) };
+                room.known[child] = Known { share, z, value: room.values[child] };
                 if !alone {
                     inverse[child] = from_fn(|q| 1.0 / (z * rest[q] + t[q]));
                 }
@@ -78,25 +79,25 @@ impl Tree<'_> {
     }
 
     /// Adds what each column adds to the row's margin, and answers the row's leaf.
-    pub(super) fn explain<const Q: usize>(self, room: &mut Room, alone: bool, row: Row<'_>, to: &mut [f64]) -> f64 {
-        self.down::<Q>(room, alone, row);
+    pub(super) fn explain<const Q: usize>(self, room: &mut Room, alone: bool, ranks: &[u8], to: &mut [f64]) -> f64 {
+        self.down::<Q>(room, alone, ranks);
         self.up::<Q>(room, to);
         let mut at = 0;
-        while self.nodes[at].meta & SPLIT != 0 {
+        while room.hot[at] != NO_CHILD {
             at = room.hot[at] as usize;
         }
-        self.nodes[at].value
+        room.values[at]
     }
 
-    fn down<const Q: usize>(self, room: &mut Room, alone: bool, row: Row<'_>) {
+    fn down<const Q: usize>(self, room: &mut Room, alone: bool, ranks: &[u8]) {
         let (inverse, sums) = (room.inverse.as_chunks_mut::<Q>().0, room.sums.as_chunks_mut::<Q>().0);
         let (t, rest) = (points::<Q>(&self.points.at), points::<Q>(&self.points.rest));
         sums[0] = *points::<Q>(&self.points.weight);
         room.on[0] = true;
-        for &Split { node, above } in self.splits {
-            let [left, right] = self.children(node);
-            let (at, above) = (node as usize, above as usize);
-            let goes_right = usize::from(!self.forest.goes_left(self.nodes[at], row));
+        for (nth, split) in self.splits.iter().enumerate() {
+            let [left, right] = children(nth);
+            let (at, above) = (split.node as usize, split.above as usize);
+            let goes_right = usize::from(ranks[usize::from(split.lane)] > split.place);
             let (hot, cold) = (left + goes_right, right - goes_right);
             room.hot[at] = hot as u32;
             let (path, on) = (sums[at], room.on[above]);
@@ -127,32 +128,42 @@ impl Tree<'_> {
     fn up<const Q: usize>(self, room: &mut Room, to: &mut [f64]) {
         let (inverse, sums) = (room.inverse.as_chunks::<Q>().0, room.sums.as_chunks_mut::<Q>().0);
         let off: [f64; Q] = points::<Q>(&self.points.rest).map(|rest| 1.0 / rest);
-        for &Split { node, above } in self.splits.iter().rev() {
-            let [left, right] = self.children(node);
-            let (at, above, hot) = (node as usize, above as usize, room.hot[node as usize] as usize);
+        for (nth, split) in self.splits.iter().enumerate().rev() {
+            let [left, right] = children(nth);
+            let (at, above) = (split.node as usize, split.above as usize);
+            let hot = room.hot[at] as usize;
             let (below_hot, below_cold) = (sums[hot], sums[left + right - hot]);
             if room.on[above] {
                 let gain = room.known[above].z - room.known[hot].z;
                 let (own, before) = (&inverse[hot], &inverse[above]);
                 let terms: [f64; Q] =
                     from_fn(|q| (below_hot[q] * (gain * own[q]) - below_cold[q] * off[q]) * before[q]);
-                let column = self.forest.slots[(self.nodes[at].meta >> FLAG_BITS) as usize].column;
-                to[column as usize] += total(&terms);
+                to[self.lanes.column(split.lane)] += total(&terms);
             }
             sums[at] = from_fn(|q| below_hot[q] + below_cold[q]);
         }
     }
 
-    fn children(self, split: u32) -> [usize; 2] {
-        let left = self.nodes[split as usize].child as usize - self.root;
-        [left, left + 1]
+    /// What each leaf gives, and 1 for a split.
+    fn values(self, room: &mut Room, len: usize) {
+        room.values.clear();
+        room.values.resize(len, f64::NAN);
+        room.hot.clear();
+        room.hot.resize(len, NO_CHILD);
+        for split in self.splits {
+            room.values[split.node as usize] = 1.0;
+            // Another child comes here with the row.
+            room.hot[split.node as usize] = 0;
+        }
+        let nodes = room.values.iter_mut().zip(&room.hot).rev();
+        let leaves = nodes.filter(|(_, hot)| **hot == NO_CHILD);
+        leaves.zip(self.leaves).for_each(|((value, _), leaf)| *value = *leaf);
     }
+}
 
-    /// What a leaf gives, and 1 for a split.
-    fn value(self, at: usize) -> f64 {
-        let node = self.nodes[at];
-        if node.meta & SPLIT == 0 { node.value } else { 1.0 }
-    }
+/// Level by level, children come in the order of their parents.
+fn children(nth: usize) -> [usize; 2] {
+    [2 * nth + 1, 2 * nth + 2]
 }
 
 fn points<const Q: usize>(values: &[f64]) -> &[f64; Q] {
@@ -166,22 +177,4 @@ fn total<const Q: usize>(terms: &[f64; Q]) -> f64 {
         lanes[q % 4] += term;
     }
     (lanes[0] + lanes[2]) + (lanes[1] + lanes[3])
-}
-
-impl Forest {
-    /// Whether a row goes left, by the rules of [`super::super::walk`].
-    fn goes_left(&self, node: Node, row: Row<'_>) -> bool {
-        let value = row.values[(node.meta >> FLAG_BITS) as usize * row.stride];
-        if value.is_nan() {
-            return node.meta & MISSING_LEFT != 0;
-        }
-        if node.meta & CATEGORY == 0 {
-            return value <= node.value;
-        }
-        let place = node.value.to_bits();
-        let (offset, words, category) = ((place >> 32) as usize, (place & 0xffff_ffff) as usize, value as usize);
-        let in_set =
-            value >= 0.0 && category / 32 < words && self.sets[offset + category / 32] >> (category % 32) & 1 == 1;
-        in_set != (node.meta & IN_SET_RIGHT != 0)
-    }
 }
