@@ -67,7 +67,8 @@ fn format(name: &str, bytes: &[u8]) -> Result<Format, Failure> {
         return Ok(format);
     }
     let Some((_, family)) = FAMILIES.iter().find(|(family, _)| *family == name) else {
-        let known: Vec<_> = FAMILIES.iter().map(|(name, _)| *name).collect();
+        let elsewhere = [super::onnx::NAME, super::process::NAME];
+        let known: Vec<_> = FAMILIES.iter().map(|(name, _)| *name).chain(elsewhere).collect();
         return Err(Failure::own(format!("engine '{name}' is not in this build: {} expected", known.join(", "))));
     };
     match headgate_engine::sniff(bytes) {

@@ -116,7 +116,7 @@ async fn one_of_an_engine_that_is_not_here() {
     let digest = bucket.forge("bank", number(2), |m| m["engine"]["name"] = json!("tensorflow"));
     bucket.force("bank", number(2), digest);
     wait_failed(&server).await;
-    refused(&server, &["'tensorflow'", "lightgbm, xgboost, linear"]).await;
+    refused(&server, &["'tensorflow'", "lightgbm, xgboost", "linear, onnx, process"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
