@@ -100,7 +100,9 @@ fn read(args: &PublishArgs) -> Result<(NewVersion, TempDir, Vec<String>), Publis
     }
     let no_model = |why: String| PublishError::Model { path: path.clone(), why };
     let format = headgate_engine::sniff(&bytes).ok_or_else(|| {
-        no_model("it is neither LightGBM's text nor XGBoost's JSON or UBJSON nor ONNX nor a linear model".to_owned())
+        let known = "it is neither LightGBM's text nor XGBoost's JSON or UBJSON nor CatBoost's JSON nor ONNX nor a forest \
+                     or linear model of Headgate's own";
+        no_model(known.to_owned())
     })?;
     let engine = headgate_engine::load(format, &bytes, &Limits::default()).map_err(|e| no_model(e.to_string()))?;
     let mut notes = Vec::new();

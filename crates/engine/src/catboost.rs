@@ -32,17 +32,16 @@ use tree::Adder;
 /// What the file says of its model, without building it.
 pub fn describe(bytes: &[u8]) -> Result<Description, LoadError> {
     let file = File::read(bytes)?;
-    let features = Features::read(&file)?;
+    let features = Features::read(&file, Limits::default().max_features)?;
     Description::new(&file, features)
 }
 
 /// Builds the model.
 pub(crate) fn load(bytes: &[u8], limits: &Limits) -> Result<Box<dyn Engine>, LoadError> {
     let file = File::read(bytes)?;
-    LoadError::within("the number of features", file.columns()?, limits.max_features)?;
+    let features = Features::read(&file, limits.max_features)?;
     let width = file.width()?;
     LoadError::within("the number of outputs", width, limits.max_outputs)?;
-    let features = Features::read(&file)?;
     let loss = Loss::read(&file, width)?;
     let (scale, bias) = file.scale_and_bias(width)?;
     let mut adder = Adder::new(Builder::new(features.columns.len()), &features, width, limits.max_memory_bytes);

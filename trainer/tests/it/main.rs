@@ -5,6 +5,7 @@ mod bad;
 mod bank;
 mod bucket;
 mod elsewhere;
+mod forests;
 mod hashed;
 mod onnx;
 mod parquet;

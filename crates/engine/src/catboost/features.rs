@@ -65,9 +65,10 @@ impl Question {
 }
 
 impl Features {
-    pub(super) fn read(file: &File) -> Result<Self, LoadError> {
+    pub(super) fn read(file: &File, max_features: usize) -> Result<Self, LoadError> {
         let info = &file.features_info;
         let count = file.columns()?;
+        LoadError::within("the number of features", count, max_features)?;
         let mut columns: Vec<Column> = Vec::new();
         columns.resize_with(count, || Column { name: String::new(), kind: Kind::Unused });
         let mut features = Self { columns, floats: HashMap::new(), categories: HashMap::new() };

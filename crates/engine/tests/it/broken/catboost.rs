@@ -1,6 +1,6 @@
 //! Broken CatBoost files.
 
-use headgate_engine::{Format, Limits, LoadError, load};
+use headgate_engine::{Format, Limits, LoadError, catboost, load};
 
 use super::{edited, refused};
 use crate::fixtures::model;
@@ -57,6 +57,9 @@ fn the_document() {
             ("\"scale_and_bias\":[1,[0]]", "\"scale_and_bias\":[1,[0,1]]", "scale_and_bias: 2 biases for 1 outputs"),
         ],
     );
+    let far = edited("cat-onehot", "\"flat_feature_index\":3", "\"flat_feature_index\":4294967296");
+    let message = "the number of features is 4294967297, the limit is 1000000";
+    assert_eq!(catboost::describe(&far).unwrap_err().to_string(), message);
     let message = "not supported: CatBoost model of 5 classes that was trained on rows of 3 of them";
     broken("cat-nested", &[("\"classes_count\":0", "\"classes_count\":5", message)]);
     let infinite =
