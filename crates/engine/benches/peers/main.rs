@@ -21,6 +21,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 
+use headgate_engine::Level;
+
 use contender::{Contender, Failed, Rows};
 use measure::Measured;
 use plan::{Model, Plan};
@@ -84,9 +86,14 @@ fn run(plan_path: &Path, results: &Path) -> Result<(), Failed> {
 fn contenders(plan: &Plan, model: &Model, rows: &Rc<Rows>) -> Result<(Vec<Contestant>, Vec<Value>), Failed> {
     let expected = Rc::new(contender::read_f64(&model.margins)?);
     let mut engines = vec![
-        Contestant::of("Headgate", &expected, Box::new(ours::Ours::lightgbm(&model.text, rows)?)),
+        Contestant::of("Headgate", &expected, Box::new(ours::Ours::lightgbm(&model.text, rows, Level::best())?)),
         Contestant::of("LightGBM", &expected, Box::new(lightgbm::LightGbm::load(plan, model, rows)?)),
     ];
+    for (level, name) in [(Level::Avx2, "Headgate (AVX2)"), (Level::Portable, "Headgate (portable)")] {
+        if level < Level::best() {
+            engines.push(Contestant::of(name, &expected, Box::new(ours::Ours::lightgbm(&model.text, rows, level)?)));
+        }
+    }
     let mut left_out = Vec::new();
     let mut peer = |name: &'static str, loaded: Result<Box<dyn Contender>, Failed>| match loaded {
         Ok(engine) => engines.push(Contestant::of(name, &expected, engine)),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use headgate_engine::{Batch, Engine, Format, Limits, Outputs, Scratch, Want, load};
+use headgate_engine::{Batch, Engine, Format, Level, Limits, Outputs, Scratch, Want, load};
 
 use crate::contender::{Contender, Failed, Rows, read};
 
@@ -17,18 +17,18 @@ pub(crate) struct Ours {
 }
 
 impl Ours {
-    /// From LightGBM's text.
-    pub(crate) fn lightgbm(path: &Path, rows: &Rc<Rows>) -> Result<Self, Failed> {
-        Self::of(Format::LightgbmText, path, rows)
+    /// From LightGBM's text, with the instructions of a level.
+    pub(crate) fn lightgbm(path: &Path, rows: &Rc<Rows>, level: Level) -> Result<Self, Failed> {
+        Self::of(Format::LightgbmText, path, rows, level)
     }
 
     /// From XGBoost's JSON.
     pub(crate) fn xgboost(path: &Path, rows: &Rc<Rows>) -> Result<Self, Failed> {
-        Self::of(Format::XgboostJson, path, rows)
+        Self::of(Format::XgboostJson, path, rows, Level::best())
     }
 
-    fn of(format: Format, path: &Path, rows: &Rc<Rows>) -> Result<Self, Failed> {
-        let engine = load(format, &read(path)?, &Limits::default())?;
+    fn of(format: Format, path: &Path, rows: &Rc<Rows>, level: Level) -> Result<Self, Failed> {
+        let engine = load(format, &read(path)?, &Limits { level, ..Limits::default() })?;
         let (scratch, out) = (Scratch::default(), Outputs::default());
         Ok(Self { engine, rows: rows.clone(), batches: Vec::new(), scratch, out })
     }

@@ -160,11 +160,6 @@ impl Blocks {
         &self.leaves
     }
 
-    /// How many operations there are.
-    pub(super) fn len(&self) -> usize {
-        self.ops.len()
-    }
-
     pub(super) fn memory_bytes(&self) -> usize {
         self.ops.len() * size_of::<Op>()
             + self.leaves.len() * size_of::<f64>()

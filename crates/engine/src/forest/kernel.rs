@@ -2,9 +2,9 @@
 
 use super::Forest;
 use super::blocks::{self, Arena, Blocks, Leaves, arena_bytes};
-use super::lanes::{Index, Lane, Lanes};
+use super::lanes::{FLIP, Index, Lane, Lanes};
 use super::slots::Slot;
-use super::steps::{Ranks, Steps};
+use super::steps::{ROWS, Ranks, Steps};
 use super::supernodes::{self, Supernodes};
 use super::walk::Sum;
 use crate::Batch;
@@ -13,6 +13,8 @@ use crate::level::Level;
 /// Rows of a block.
 const WIDE: usize = 64;
 const NARROW: usize = 16;
+/// From so many rows on they are walked side by side.
+const FEW: usize = 7;
 
 /// What a forest becomes to be scored fast.
 #[derive(Debug)]
@@ -22,14 +24,15 @@ pub(super) struct Kernel {
     blocks: Blocks,
     supernodes: Option<Supernodes>,
     level: Level,
-    /// From so many rows on they are scored as a block.
-    block_from: usize,
+    /// Whether blocks of rows can be evaluated.
+    told: bool,
 }
 
 /// Buffers, for any forest.
 #[derive(Debug, Default)]
 pub(crate) struct Bench {
     ranks: Ranks,
+    few: Vec<Lane<ROWS>>,
     masks: Vec<u64>,
     wide: Buffers<WIDE>,
     narrow: Buffers<NARROW>,
@@ -58,11 +61,7 @@ impl Kernel {
         let supernodes = (level == Level::Avx512)
             .then(|| Supernodes::new(forest, &lanes, &index, |tree| blocks.leaves_at(tree)))
             .flatten();
-        // Fitted to the bench on a 3.2 GHz EPYC: what a block of 16 rows takes, by what a row that is walked takes.
-        let block = 1.2 * blocks.len() as f64 + 16.0 * 0.8 * forest.roots.len() as f64;
-        let block_from = (block / (1.8 * forest.steps).max(1.0)).ceil().clamp(2.0, NARROW as f64) as usize;
-        let block_from = if told { block_from } else { usize::MAX };
-        Self { lanes, steps, blocks, supernodes, level, block_from }
+        Self { lanes, steps, blocks, supernodes, level, told }
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -95,8 +94,9 @@ impl Kernel {
         while first < batch.rows() {
             let left = batch.rows() - first;
             let rows = match left {
-                _ if left > NARROW && self.block_from < usize::MAX => left.min(WIDE),
-                _ if left >= self.block_from => left,
+                _ if left > NARROW && self.told => left.min(WIDE),
+                _ if left > ROWS && self.told => left,
+                _ if left >= FEW => left.min(ROWS),
                 _ => 1,
             };
             let job = Job { kernel: self, forest, batch, first, rows, width };
@@ -155,6 +155,7 @@ impl Job<'_> {
     fn any<S: Sum>(&self, bench: &mut Bench, margins: &mut [f64]) {
         match self.rows {
             1 => self.one::<S>(&mut bench.ranks, margins),
+            rows if rows <= ROWS => self.few::<S>(&mut bench.few, margins),
             rows if rows <= NARROW => self.block::<NARROW, { arena_bytes(NARROW) }, S>(&mut bench.narrow, margins),
             _ => self.block::<WIDE, { arena_bytes(WIDE) }, S>(&mut bench.wide, margins),
         }
@@ -188,11 +189,8 @@ impl Job<'_> {
 
     #[inline(always)]
     fn block<const W: usize, const BYTES: usize, S: Sum>(&self, buffers: &mut Buffers<W>, margins: &mut [f64]) {
-        let column = |slot: Slot, to: &mut [f64; W]| {
-            let from = &self.batch.column(slot.column as usize)[self.first..self.first + self.rows];
-            slot.fill(from, &mut to[..self.rows]);
-        };
-        self.kernel.lanes.rank(&self.forest.slots, &self.forest.sets, column, buffers.arena.lanes());
+        let lanes = buffers.arena.lanes();
+        self.kernel.lanes.rank(&self.forest.slots, &self.forest.sets, self.column(), FLIP, lanes);
         let sums = &mut buffers.sums;
         sums.clear();
         sums.resize(self.width, [0.0; W]);
@@ -215,12 +213,40 @@ impl Job<'_> {
         }
     }
 
+    /// A few rows, walked side by side: a tree is read once for all of them.
+    #[inline(always)]
+    fn few<S: Sum>(&self, ranks: &mut Vec<Lane<ROWS>>, margins: &mut [f64]) {
+        let lanes = self.kernel.lanes.len();
+        ranks.resize(ranks.len().max(lanes).max(1 << u8::BITS), [0; ROWS]);
+        self.kernel.lanes.rank(&self.forest.slots, &self.forest.sets, self.column(), 0, ranks);
+        let (width, rows) = (self.width, self.rows);
+        for (tree, &root) in self.forest.roots.iter().enumerate() {
+            let group = self.forest.groups[tree] as usize;
+            let leaves = self.kernel.blocks.leaves_of(tree);
+            self.kernel.steps.tree::<ROWS, 0>(root, ranks, 0, |row, leaf| {
+                if row < rows {
+                    let margin = &mut margins[row * width + group];
+                    *margin = S::add(*margin, leaves[leaf]);
+                }
+            });
+        }
+    }
+
+    #[inline(always)]
+    fn column<const W: usize>(&self) -> impl Fn(Slot, &mut [f64; W]) {
+        move |slot, to| {
+            let from = &self.batch.column(slot.column as usize)[self.first..self.first + self.rows];
+            slot.fill(from, &mut to[..self.rows]);
+        }
+    }
+
     #[inline(always)]
     fn add_walked<const W: usize, S: Sum>(&self, sums: &mut [f64; W], values: &[f64], tree: usize, lanes: &[Lane<W>]) {
-        let mut numbers = [0; W];
-        self.kernel.steps.tree(self.forest.roots[tree], lanes, &mut numbers);
-        for (sum, number) in sums.iter_mut().zip(&numbers) {
-            *sum = S::add(*sum, values[*number as usize]);
+        for first in (0..self.rows).step_by(ROWS) {
+            self.kernel.steps.tree::<W, FLIP>(self.forest.roots[tree], lanes, first, |row, leaf| {
+                let sum = &mut sums[first + row];
+                *sum = S::add(*sum, values[leaf]);
+            });
         }
     }
 }

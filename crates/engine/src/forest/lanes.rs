@@ -225,13 +225,14 @@ impl Lanes {
     }
 
     /// Ranks rows: `column` gives the values of a slot, one for each row; what `out` holds beyond them is of no meaning.
-    /// `out` has [`Lanes::len`] entries or more.
+    /// `out` has [`Lanes::len`] entries or more; `flip` is [`FLIP`], or 0 for ranks in the order of values.
     #[inline(always)]
     pub(super) fn rank<const W: usize>(
         &self,
         slots: &[Slot],
         category_sets: &[u32],
         column: impl Fn(Slot, &mut [f64; W]),
+        flip: u8,
         out: &mut [Lane<W>],
     ) {
         let mut values = [0.0; W];
@@ -246,7 +247,7 @@ impl Lanes {
             for (nth, lane) in lanes.iter_mut().enumerate() {
                 let below = (nth * PLACES) as u32;
                 for (byte, rank) in lane.iter_mut().zip(&ranks) {
-                    *byte = rank.saturating_sub(below).min(PLACES as u32) as u8 ^ FLIP;
+                    *byte = rank.saturating_sub(below).min(PLACES as u32) as u8 ^ flip;
                 }
             }
         }
@@ -257,7 +258,7 @@ impl Lanes {
                 held = Some(set.slot);
             }
             for (byte, value) in out[set.lane as usize].iter_mut().zip(&values) {
-                *byte = FLIP ^ u8::from(goes_right(&set.node, category_sets, *value));
+                *byte = flip ^ u8::from(goes_right(&set.node, category_sets, *value));
             }
         }
     }

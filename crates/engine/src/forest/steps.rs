@@ -3,8 +3,10 @@
 use super::lanes::{Index, Lane, Lanes, Test};
 use super::{Forest, SPLIT};
 
-/// Trees, or rows, that are walked side by side: as many as there are registers for.
+/// Trees that are walked side by side: as many as there are registers for.
 const SIDE: usize = 9;
+/// Rows that are walked side by side.
+pub(super) const ROWS: usize = 8;
 /// The place of a leaf: no rank is above it.
 const NONE_ABOVE: u8 = u8::MAX;
 
@@ -144,12 +146,23 @@ impl Steps {
         }
     }
 
-    /// Walks `W` rows down the tree that begins at `root`, for their leaf numbers.
+    /// Walks rows down the tree that begins at `root`, [`ROWS`] side by side from row `first` on, and calls `found` with
+    /// each one's place among them and leaf number. `ranks`, flipped by `FLIP`, have all lanes and as many as a byte tells.
     #[inline(always)]
-    pub(super) fn tree<const W: usize>(&self, root: u32, lanes: &[Lane<W>], leaves: &mut [u32; W]) {
+    pub(super) fn tree<const W: usize, const FLIP: u8>(
+        &self,
+        root: u32,
+        ranks: &[Lane<W>],
+        first: usize,
+        mut found: impl FnMut(usize, usize),
+    ) {
         match self {
-            Self::Narrow(nodes) => tree(nodes, root, lanes, leaves, |at| nodes[at].lane() as u32),
-            Self::Wide(nodes, numbers) => tree(nodes, root, lanes, leaves, |at| numbers[at]),
+            Self::Narrow(nodes) => {
+                tree::<W, FLIP, _>(nodes, root, ranks, first, |row, _, node| found(row, node.lane()));
+            }
+            Self::Wide(nodes, numbers) => {
+                tree::<W, FLIP, _>(nodes, root, ranks, first, |row, at, _| found(row, numbers[at] as usize));
+            }
         }
     }
 }
@@ -189,29 +202,32 @@ fn step<N: Step>(nodes: &[N], ranks: &[u8], at: &mut u32) -> u32 {
 }
 
 #[inline(always)]
-fn tree<const W: usize, N: Step>(
+fn tree<const W: usize, const FLIP: u8, N: Step>(
     nodes: &[N],
     root: u32,
-    lanes: &[Lane<W>],
-    leaves: &mut [u32; W],
-    number: impl Fn(usize) -> u32,
+    ranks: &[Lane<W>],
+    first: usize,
+    mut found: impl FnMut(usize, usize, N),
 ) {
-    for (nth, leaves) in leaves.chunks_mut(SIDE).enumerate() {
-        let mut at = [root; SIDE];
-        loop {
-            let mut moved = 0;
-            for (i, at) in at.iter_mut().enumerate() {
-                let node = nodes[*at as usize];
-                let rank = lanes[node.lane()][(nth * SIDE + i) % W] ^ 0x80;
-                *at = *at + node.ahead() + u32::from(node.place() < rank);
-                moved |= node.ahead();
-            }
-            if moved == 0 {
-                break;
-            }
+    let mut at = [root; ROWS];
+    loop {
+        let mut moved = 0;
+        for (i, at) in at.iter_mut().enumerate() {
+            // SAFETY: as in `step`.
+            let (node, ranks) = unsafe {
+                let node = *nodes.get_unchecked(*at as usize);
+                (node, ranks.get_unchecked(node.lane()))
+            };
+            // The remainder changes nothing: `first` is a multiple of `ROWS`, and so is `W`.
+            *at = *at + node.ahead() + u32::from(node.place() < ranks[(first + i) % W] ^ FLIP);
+            moved |= node.ahead();
         }
-        for (leaf, at) in leaves.iter_mut().zip(at) {
-            *leaf = number(at as usize);
+        if moved == 0 {
+            break;
         }
+    }
+    for (i, &at) in at.iter().enumerate() {
+        // SAFETY: as in `step`.
+        found(i, at as usize, unsafe { *nodes.get_unchecked(at as usize) });
     }
 }
