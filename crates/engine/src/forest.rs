@@ -7,6 +7,8 @@
 
 mod aligned;
 mod blocks;
+#[allow(unsafe_code)]
+mod buckets;
 mod build;
 #[allow(unsafe_code)]
 mod kernel;

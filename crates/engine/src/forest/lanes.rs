@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 
+use super::buckets::Buckets;
 use super::slots::Slot;
 use super::{CATEGORY, FLAG_BITS, Forest, IN_SET_RIGHT, MISSING_LEFT, Node, SPLIT, in_set};
 use crate::Batch;
@@ -36,6 +37,8 @@ pub(super) struct Test {
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     groups: Vec<Group>,
+    /// Those of the first groups; the others search among keys.
+    buckets: Vec<Buckets>,
     /// The [`key`]s of each group's thresholds.
     keys: Vec<u64>,
     sets: Vec<SetLane>,
@@ -52,7 +55,7 @@ struct Group {
     slot: u32,
     /// The first of its lanes.
     lane: u32,
-    /// The keys of its thresholds, as [`levels`] puts them: `1 << bits` from here.
+    /// The keys of its thresholds, as [`levels`] puts them: `1 << bits` from here. Of no meaning where it has buckets.
     start: u32,
     bits: u32,
     /// How many lanes it has.
@@ -146,13 +149,15 @@ impl Lanes {
 
     /// Writes the keys, and puts groups of like size next to each other.
     fn finish(&mut self, index: &mut Index) {
-        self.groups.sort_by_key(|g| g.bits);
-        for side in self.groups.chunks_mut(SIDE) {
+        let mut found: Vec<_> = index.sorted.iter().map(|sorted| Buckets::new(sorted)).collect();
+        self.groups.sort_by_key(|g| (found[g.nth as usize].is_none(), g.bits));
+        self.buckets = self.groups.iter().filter_map(|g| found[g.nth as usize].take()).collect();
+        self.groups.iter().for_each(|g| index.lanes[g.nth as usize] = g.lane);
+        for side in self.groups[self.buckets.len()..].chunks_mut(SIDE) {
             let bits = side.iter().map(|g| g.bits).max().unwrap_or(0);
             for group in side {
                 (group.start, group.bits) = (self.keys.len() as u32, bits);
                 levels(&index.sorted[group.nth as usize], bits, &mut self.keys);
-                index.lanes[group.nth as usize] = group.lane;
             }
         }
         self.keys.shrink_to_fit();
@@ -183,6 +188,7 @@ impl Lanes {
     pub(super) fn memory_bytes(&self) -> usize {
         self.groups.len() * size_of::<Group>()
             + self.keys.len() * size_of::<u64>()
+            + self.buckets.iter().map(Buckets::memory_bytes).sum::<usize>()
             + self.sets.len() * size_of::<SetLane>()
             + self.columns.len() * size_of::<u32>()
     }
@@ -190,8 +196,13 @@ impl Lanes {
     /// Ranks a row of a batch, not flipped. `out` has [`Lanes::len`] entries or more.
     #[inline(always)]
     pub(super) fn rank_one(&self, slots: &[Slot], category_sets: &[u32], batch: &Batch, row: usize, out: &mut [u8]) {
+        let (bucketed, searched) = self.groups.split_at(self.buckets.len());
+        for (group, buckets) in bucketed.iter().zip(&self.buckets) {
+            let value = slots[group.slot as usize].value(batch, row);
+            out[group.lane as usize] = if value.is_nan() { group.missing } else { buckets.rank(value) } as u8;
+        }
         // Searches side by side, as each step waits for the one before; those of a side take as many steps.
-        for side in self.groups.chunks(SIDE) {
+        for side in searched.chunks(SIDE) {
             let (mut values, mut keys, mut starts) = ([0.0; SIDE], [0; SIDE], [0; SIDE]);
             for i in 0..SIDE {
                 let group = &side[i.min(side.len() - 1)];
@@ -236,10 +247,15 @@ impl Lanes {
         out: &mut [Lane<W>],
     ) {
         let mut values = [0.0; W];
-        for group in &self.groups {
+        for (nth, group) in self.groups.iter().enumerate() {
             column(slots[group.slot as usize], &mut values);
-            let keys = &self.keys[group.start as usize..][..1 << group.bits];
-            let mut ranks = search(keys, group.bits, &values.map(key));
+            let mut ranks = match self.buckets.get(nth) {
+                Some(buckets) => values.map(|value| buckets.rank(value)),
+                None => {
+                    let keys = &self.keys[group.start as usize..][..1 << group.bits];
+                    search(keys, group.bits, &values.map(key))
+                }
+            };
             for (rank, value) in ranks.iter_mut().zip(&values) {
                 *rank = if value.is_nan() { group.missing } else { *rank };
             }

@@ -209,20 +209,23 @@ fn tree<const W: usize, const FLIP: u8, N: Step>(
     first: usize,
     mut found: impl FnMut(usize, usize, N),
 ) {
+    let step = |i: usize, at: &mut u32| {
+        // SAFETY: as in `step`.
+        let (node, ranks) = unsafe {
+            let node = *nodes.get_unchecked(*at as usize);
+            (node, ranks.get_unchecked(node.lane()))
+        };
+        // The remainder changes nothing: `first` is a multiple of `ROWS`, and so is `W`.
+        *at = *at + node.ahead() + u32::from(node.place() < ranks[(first + i) % W] ^ FLIP);
+        node.ahead()
+    };
     let mut at = [root; ROWS];
     loop {
-        let mut moved = 0;
         for (i, at) in at.iter_mut().enumerate() {
-            // SAFETY: as in `step`.
-            let (node, ranks) = unsafe {
-                let node = *nodes.get_unchecked(*at as usize);
-                (node, ranks.get_unchecked(node.lane()))
-            };
-            // The remainder changes nothing: `first` is a multiple of `ROWS`, and so is `W`.
-            *at = *at + node.ahead() + u32::from(node.place() < ranks[(first + i) % W] ^ FLIP);
-            moved |= node.ahead();
+            step(i, at);
         }
-        if moved == 0 {
+        // Every other step is looked at, as those at their leaves stay there.
+        if at.iter_mut().enumerate().fold(0, |moved, (i, at)| moved | step(i, at)) == 0 {
             break;
         }
     }
