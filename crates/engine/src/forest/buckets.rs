@@ -28,7 +28,8 @@ impl Buckets {
     pub(super) fn new(sorted: &[f64]) -> Option<Self> {
         let (&low, &high) = (sorted.first()?, sorted.last()?);
         let scale = COUNT as f64 / (high - low);
-        if !(FEWEST..=usize::from(u8::MAX)).contains(&sorted.len()) || !(scale.is_finite() && scale > 0.0) {
+        let counted = (FEWEST..=usize::from(u8::MAX)).contains(&sorted.len());
+        if !(counted && scale.is_finite() && scale > 0.0) {
             return None;
         }
         let (mut buckets, mut counts) =
