@@ -307,7 +307,7 @@ impl Exchange {
         let version = Arc::clone(&self.version);
         let read = aside(answer.len() > INLINE_BYTES, move || version.form.read(&answer, rows, want)).await;
         let read = read.map_err(|e| self.refuse(Kind::Internal, e))?;
-        let outputs = read.map_err(|why| self.refuse(Kind::BadGateway, format_args!("its process' answer: {why}")))?;
+        let outputs = read.map_err(|why| self.refuse(Kind::ModelFailed, format_args!("its process' answer: {why}")))?;
         self.learn(taken, rows, || Probe { body, rows, want });
         Ok(outputs)
     }
@@ -352,16 +352,16 @@ impl Exchange {
                 self.refuse(Kind::InvalidRequest, format_args!("its process refuses the call: {words}"))
             }
             LineError::Busy(words) => self.refuse(Kind::Overloaded, format_args!("its process has no room: {words}")),
-            LineError::Failed(words) => self.refuse(Kind::Internal, format_args!("its process failed: {words}")),
-            LineError::Protocol(words) => self.refuse(Kind::BadGateway, format_args!("its process: {words}")),
+            LineError::Failed(words) => self.refuse(Kind::ModelFailed, format_args!("its process failed: {words}")),
+            LineError::Protocol(words) => self.refuse(Kind::ModelFailed, format_args!("its process: {words}")),
             LineError::Broken(words) => {
                 // Most often it ended, and why is about to be known.
                 let (line, mut phase) = (&self.line, self.phase.clone());
                 let gone = phase.wait_for(|phase| !matches!(phase, Phase::Up(up) if Arc::ptr_eq(up, line)));
                 let gone = tokio::time::timeout(NEWS_MAX, gone).await;
                 match gone {
-                    Ok(Ok(phase)) => self.refuse(Kind::Unavailable, away(&phase)),
-                    _ => self.refuse(Kind::BadGateway, format_args!("its process: {words}")),
+                    Ok(Ok(phase)) => self.refuse(Kind::Loading, away(&phase)),
+                    _ => self.refuse(Kind::ModelFailed, format_args!("its process: {words}")),
                 }
             }
         }

@@ -38,6 +38,8 @@ pub enum Kind {
     Internal,
     /// A backend broke the connection or the protocol.
     BadGateway,
+    /// The version's own code or library failed at this call, and says nothing of the backend that holds it.
+    ModelFailed,
 }
 
 /// Whose fault an error is.
@@ -58,7 +60,7 @@ pub struct ErrorBody {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 16] = [
+    pub const ALL: [Kind; 17] = [
         Kind::InvalidRequest,
         Kind::Unauthenticated,
         Kind::Forbidden,
@@ -75,6 +77,7 @@ impl Kind {
         Kind::Unsupported,
         Kind::Internal,
         Kind::BadGateway,
+        Kind::ModelFailed,
     ];
 
     /// The HTTP status and the gRPC code (google.golang.org's `codes` numbers, as in the gRPC specification).
@@ -97,6 +100,7 @@ impl Kind {
             Kind::Unsupported => (501, 12),
             Kind::Internal => (500, 13),
             Kind::BadGateway => (502, 14),
+            Kind::ModelFailed => (502, 13),
         }
     }
 
@@ -127,7 +131,10 @@ impl Kind {
 
     /// Whether a gateway may send the same call to another backend.
     pub const fn retry_elsewhere(self) -> bool {
-        matches!(self, Kind::Unavailable | Kind::Overloaded | Kind::Loading | Kind::NotHere | Kind::BadGateway)
+        matches!(
+            self,
+            Kind::Unavailable | Kind::Overloaded | Kind::Loading | Kind::NotHere | Kind::BadGateway | Kind::ModelFailed
+        )
     }
 
     /// Its name in metrics and in the `x-headgate-error` header.
@@ -149,6 +156,7 @@ impl Kind {
             Kind::Unsupported => "unsupported",
             Kind::Internal => "internal",
             Kind::BadGateway => "bad_gateway",
+            Kind::ModelFailed => "model_failed",
         }
     }
 

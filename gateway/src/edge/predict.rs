@@ -144,6 +144,7 @@ impl Edge {
         }
         let plain = matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE);
         let refused = kind.map_or(plain, Kind::retry_elsewhere);
+        // A version whose own code fails (`model_failed`) says nothing of the backend, which has others to serve.
         let at_fault = match kind {
             Some(kind) => matches!(kind, Kind::Internal | Kind::BadGateway | Kind::Unavailable),
             None => plain || status == StatusCode::INTERNAL_SERVER_ERROR,

@@ -129,7 +129,7 @@ pub(super) fn take<'v>(
     into.values.resize(from + rows.own() * plan.width, f64::NAN);
     let mut offset = 0;
     for fetch in &plan.outputs {
-        let failed = |what: String| Refusal::new(Kind::Internal, format!("output '{}': {what}", fetch.name));
+        let failed = |what: String| Refusal::new(Kind::ModelFailed, format!("output '{}': {what}", fetch.name));
         let came = value(&fetch.name).ok_or_else(|| failed("it is not there".to_owned()))?;
         let column = column(fetch, rows.count, came, into).map_err(failed)?;
         let rows = into.values.get_mut(from..).unwrap_or_default().chunks_mut(plan.width.max(1));

@@ -149,7 +149,7 @@ async fn an_answer_that_is_none_fails_its_call_only() {
         (1005, 502, "no JSON"),
         (1006, 502, "output 'score' has 0 values, 1 expected"),
         (1007, 502, "output 'score' is missing"),
-        (1009, 500, "its process failed: no such luck"),
+        (1009, 502, "its process failed: no such luck"),
         (1010, 400, "its process refuses the call: age must be human"),
         (1011, 502, "more than 1048576 bytes"),
         (1012, 502, "the connection broke"),
