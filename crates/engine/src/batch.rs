@@ -119,6 +119,13 @@ impl Batch {
         &mut self.data[column * self.rows..][..self.rows]
     }
 
+    /// One value. Panics where row or column is out of range.
+    #[inline]
+    pub fn value(&self, row: usize, column: usize) -> f64 {
+        assert!(row < self.rows);
+        self.data[column * self.rows + row]
+    }
+
     /// Sets one value. Panics where row or column is out of range.
     pub fn set(&mut self, row: usize, column: usize, value: f64) {
         self.column_mut(column)[row] = value;

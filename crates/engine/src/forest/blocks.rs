@@ -144,10 +144,9 @@ impl Blocks {
         self.firsts[tree]
     }
 
-    /// The value of a tree's leaf.
-    #[inline(always)]
-    pub(super) fn leaf(&self, tree: usize, number: usize) -> f64 {
-        self.leaves[self.firsts[tree] as usize + number]
+    /// For each tree where the values of its leaves begin.
+    pub(super) fn firsts(&self) -> &[u32] {
+        &self.firsts
     }
 
     /// The values of a tree's leaves by number; beyond them zeros.

@@ -4,7 +4,7 @@ use super::Forest;
 use super::blocks::{self, Arena, Blocks, Leaves, arena_bytes};
 use super::lanes::{FLIP, Index, Lane, Lanes};
 use super::slots::Slot;
-use super::steps::{ROWS, Ranks, Steps};
+use super::steps::{ROWS, Ranks, Steps, Trees};
 use super::supernodes::{self, Supernodes};
 use super::walk::Sum;
 use crate::Batch;
@@ -164,7 +164,7 @@ impl Job<'_> {
     #[inline(always)]
     fn rank_one<'r>(&self, ranks: &'r mut Ranks) -> &'r [u8] {
         let ranks = ranks.of(self.kernel.lanes.len());
-        self.kernel.lanes.rank_one(&self.forest.slots, &self.forest.sets, self.batch, self.first, ranks);
+        self.kernel.lanes.rank_one(&self.forest.sets, self.batch, self.first, ranks);
         ranks
     }
 
@@ -177,20 +177,16 @@ impl Job<'_> {
     #[inline(always)]
     fn one<S: Sum>(&self, ranks: &mut Ranks, margins: &mut [f64]) {
         let ranks = self.rank_one(ranks);
-        let (roots, blocks) = (&self.forest.roots, &self.kernel.blocks);
-        if let [margin] = margins {
-            let mut sum = *margin;
-            self.kernel.steps.row(roots, ranks, |tree, leaf| sum = S::add(sum, blocks.leaf(tree, leaf)));
-            *margin = sum;
-        } else {
-            self.kernel.steps.row(roots, ranks, |tree, leaf| self.add::<S>(margins, tree, blocks.leaf(tree, leaf)));
-        }
+        let (forest, blocks) = (self.forest, &self.kernel.blocks);
+        let (firsts, leaves) = (blocks.firsts(), blocks.leaves());
+        let trees = Trees { roots: &forest.roots, groups: &forest.groups, firsts, leaves };
+        self.kernel.steps.row::<S>(&trees, ranks, margins);
     }
 
     #[inline(always)]
     fn block<const W: usize, const BYTES: usize, S: Sum>(&self, buffers: &mut Buffers<W>, margins: &mut [f64]) {
         let lanes = buffers.arena.lanes();
-        self.kernel.lanes.rank(&self.forest.slots, &self.forest.sets, self.column(), FLIP, lanes);
+        self.kernel.lanes.rank(&self.forest.sets, self.column(), FLIP, lanes);
         let sums = &mut buffers.sums;
         sums.clear();
         sums.resize(self.width, [0.0; W]);
@@ -218,7 +214,7 @@ impl Job<'_> {
     fn few<S: Sum>(&self, ranks: &mut Vec<Lane<ROWS>>, margins: &mut [f64]) {
         let lanes = self.kernel.lanes.len();
         ranks.resize(ranks.len().max(lanes).max(1 << u8::BITS), [0; ROWS]);
-        self.kernel.lanes.rank(&self.forest.slots, &self.forest.sets, self.column(), 0, ranks);
+        self.kernel.lanes.rank(&self.forest.sets, self.column(), 0, ranks);
         let (width, rows) = (self.width, self.rows);
         for (tree, &root) in self.forest.roots.iter().enumerate() {
             let group = self.forest.groups[tree] as usize;

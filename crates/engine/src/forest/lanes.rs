@@ -52,7 +52,7 @@ pub(super) struct Lanes {
 struct Group {
     /// Its place before groups were sorted.
     nth: u32,
-    slot: u32,
+    slot: Slot,
     /// The first of its lanes.
     lane: u32,
     /// The keys of its thresholds, as [`levels`] puts them: `1 << bits` from here. Of no meaning where it has buckets.
@@ -67,7 +67,7 @@ struct Group {
 /// A lane of its own for all splits on one set of categories.
 #[derive(Clone, Copy, Debug)]
 struct SetLane {
-    slot: u32,
+    slot: Slot,
     lane: u32,
     node: Node,
 }
@@ -98,12 +98,12 @@ impl Lanes {
         let mut index =
             Index { slots: vec![[None; 2]; asked.len()], sets: HashMap::new(), sorted: Vec::new(), lanes: Vec::new() };
         for (slot, asked) in asked.into_iter().enumerate().filter(|(_, asked)| !asked.is_empty()) {
-            index.slots[slot] = lanes.add_slot(&mut index, slot as u32, asked);
+            index.slots[slot] = lanes.add_slot(&mut index, forest.slots[slot], asked);
         }
         for node in sets {
             index.sets.entry(set_key(node)).or_insert_with(|| {
                 let lane = lanes.count as u32;
-                lanes.sets.push(SetLane { slot: node.meta >> FLAG_BITS, lane, node: *node });
+                lanes.sets.push(SetLane { slot: forest.slots[(node.meta >> FLAG_BITS) as usize], lane, node: *node });
                 lanes.count += 1;
                 lane
             });
@@ -112,15 +112,15 @@ impl Lanes {
         lanes.finish(&mut index);
         lanes.columns = vec![0; lanes.count];
         for group in &lanes.groups {
-            lanes.columns[group.lane as usize..][..group.lanes as usize].fill(forest.slots[group.slot as usize].column);
+            lanes.columns[group.lane as usize..][..group.lanes as usize].fill(group.slot.column);
         }
         for set in &lanes.sets {
-            lanes.columns[set.lane as usize] = forest.slots[set.slot as usize].column;
+            lanes.columns[set.lane as usize] = set.slot.column;
         }
         (lanes.count <= usize::from(u16::MAX)).then_some((lanes, index))
     }
 
-    fn add_slot(&mut self, index: &mut Index, slot: u32, mut asked: Vec<(f64, bool)>) -> [Option<u32>; 2] {
+    fn add_slot(&mut self, index: &mut Index, slot: Slot, mut asked: Vec<(f64, bool)>) -> [Option<u32>; 2] {
         // No NaN among them: those are sets.
         asked.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
         let all = distinct(asked.iter().map(|a| a.0));
@@ -138,7 +138,7 @@ impl Lanes {
         }
     }
 
-    fn add_group(&mut self, index: &mut Index, slot: u32, thresholds: &[f64], missing: usize) -> u32 {
+    fn add_group(&mut self, index: &mut Index, slot: Slot, thresholds: &[f64], missing: usize) -> u32 {
         let bits = usize::BITS - thresholds.len().leading_zeros();
         let (nth, lane, lanes) = (self.groups.len() as u32, self.count as u32, thresholds.len().div_ceil(PLACES));
         index.sorted.push(thresholds.to_vec());
@@ -195,10 +195,10 @@ impl Lanes {
 
     /// Ranks a row of a batch, not flipped. `out` has [`Lanes::len`] entries or more.
     #[inline(always)]
-    pub(super) fn rank_one(&self, slots: &[Slot], category_sets: &[u32], batch: &Batch, row: usize, out: &mut [u8]) {
+    pub(super) fn rank_one(&self, category_sets: &[u32], batch: &Batch, row: usize, out: &mut [u8]) {
         let (bucketed, searched) = self.groups.split_at(self.buckets.len());
         for (group, buckets) in bucketed.iter().zip(&self.buckets) {
-            let value = slots[group.slot as usize].value(batch, row);
+            let value = group.slot.value(batch, row);
             out[group.lane as usize] = if value.is_nan() { group.missing } else { buckets.rank(value) } as u8;
         }
         // Searches side by side, as each step waits for the one before; those of a side take as many steps.
@@ -206,7 +206,7 @@ impl Lanes {
             let (mut values, mut keys, mut starts) = ([0.0; SIDE], [0; SIDE], [0; SIDE]);
             for i in 0..SIDE {
                 let group = &side[i.min(side.len() - 1)];
-                values[i] = slots[group.slot as usize].value(batch, row);
+                values[i] = group.slot.value(batch, row);
                 keys[i] = key(values[i]);
                 starts[i] = group.start as usize;
             }
@@ -230,8 +230,7 @@ impl Lanes {
             }
         }
         for set in &self.sets {
-            out[set.lane as usize] =
-                u8::from(goes_right(&set.node, category_sets, slots[set.slot as usize].value(batch, row)));
+            out[set.lane as usize] = u8::from(goes_right(&set.node, category_sets, set.slot.value(batch, row)));
         }
     }
 
@@ -240,7 +239,6 @@ impl Lanes {
     #[inline(always)]
     pub(super) fn rank<const W: usize>(
         &self,
-        slots: &[Slot],
         category_sets: &[u32],
         column: impl Fn(Slot, &mut [f64; W]),
         flip: u8,
@@ -248,7 +246,7 @@ impl Lanes {
     ) {
         let mut values = [0.0; W];
         for (nth, group) in self.groups.iter().enumerate() {
-            column(slots[group.slot as usize], &mut values);
+            column(group.slot, &mut values);
             let mut ranks = match self.buckets.get(nth) {
                 Some(buckets) => values.map(|value| buckets.rank(value)),
                 None => {
@@ -270,7 +268,7 @@ impl Lanes {
         let mut held = None;
         for set in &self.sets {
             if held != Some(set.slot) {
-                column(slots[set.slot as usize], &mut values);
+                column(set.slot, &mut values);
                 held = Some(set.slot);
             }
             for (byte, value) in out[set.lane as usize].iter_mut().zip(&values) {

@@ -79,7 +79,7 @@ impl Forest {
             let rows = most.min(batch.rows() - first);
             ranks.resize(lanes * rows, 0);
             for (r, ranks) in ranks.chunks_mut(lanes.max(1)).enumerate() {
-                kernel.lanes().rank_one(&self.slots, &self.sets, batch, first + r, ranks);
+                kernel.lanes().rank_one(&self.sets, batch, first + r, ranks);
             }
             let (ranks, sums, room) = (&ranks, &mut sums, &mut room);
             let mut block =

@@ -50,7 +50,7 @@ impl Slot {
     /// The value in one row.
     #[inline(always)]
     pub(super) fn value(self, batch: &Batch, row: usize) -> f64 {
-        self.rule.apply(batch.column(self.column as usize)[row])
+        self.rule.apply(batch.value(row, self.column as usize))
     }
 
     /// Fills `to` from the column's values in the same rows.

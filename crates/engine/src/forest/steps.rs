@@ -1,6 +1,7 @@
 //! Trees walked on ranks: the way of few rows, and of trees too large to be evaluated whole.
 
 use super::lanes::{Index, Lane, Lanes, Test};
+use super::walk::Sum;
 use super::{Forest, SPLIT};
 
 /// Trees that are walked side by side: as many as there are registers for.
@@ -44,6 +45,17 @@ pub(super) enum Steps {
     Narrow(Vec<Narrow>),
     /// And for each node, if it is a leaf, its number.
     Wide(Vec<Wide>, Vec<u32>),
+}
+
+/// What is known of all trees, each by its number.
+pub(super) struct Trees<'a> {
+    /// Their first nodes.
+    pub(super) roots: &'a [u32],
+    /// The margins that they add to.
+    pub(super) groups: &'a [u32],
+    /// Where the values of their leaves begin.
+    pub(super) firsts: &'a [u32],
+    pub(super) leaves: &'a [f64],
 }
 
 /// The ranks of one row, in the order of values, not flipped.
@@ -136,13 +148,11 @@ impl Steps {
         }
     }
 
-    /// Walks one row down the trees that begin at `roots` and calls `found` with each one's place in `roots` and leaf
-    /// number, in order. `ranks` are [`Ranks::of`] all lanes.
-    #[inline(always)]
-    pub(super) fn row(&self, roots: &[u32], ranks: &[u8], mut found: impl FnMut(usize, usize)) {
+    /// Walks one row down all trees and adds their leaves to its margins, in order. `ranks` are [`Ranks::of`] all lanes.
+    pub(super) fn row<S: Sum>(&self, trees: &Trees<'_>, ranks: &[u8], margins: &mut [f64]) {
         match self {
-            Self::Narrow(nodes) => row(nodes, roots, ranks, |tree, _, node| found(tree, node.lane())),
-            Self::Wide(nodes, numbers) => row(nodes, roots, ranks, |tree, at, _| found(tree, numbers[at] as usize)),
+            Self::Narrow(nodes) => row::<_, S>(nodes, trees, ranks, margins, |_, node| node.lane()),
+            Self::Wide(nodes, numbers) => row::<_, S>(nodes, trees, ranks, margins, |at, _| numbers[at] as usize),
         }
     }
 
@@ -167,24 +177,41 @@ impl Steps {
     }
 }
 
-#[inline(always)]
-fn row<N: Step>(nodes: &[N], roots: &[u32], ranks: &[u8], mut found: impl FnMut(usize, usize, N)) {
-    for (nth, roots) in roots.chunks(SIDE).enumerate() {
+/// Not inlined, so that the loop has all registers, whatever it is called from.
+#[inline(never)]
+fn row<N: Step, S: Sum>(
+    nodes: &[N],
+    trees: &Trees<'_>,
+    ranks: &[u8],
+    margins: &mut [f64],
+    number: impl Fn(usize, N) -> usize,
+) {
+    let mut sum = margins[0];
+    let sides = trees.roots.chunks(SIDE).zip(trees.firsts.chunks(SIDE)).zip(trees.groups.chunks(SIDE));
+    for ((roots, firsts), groups) in sides {
         let mut at: [u32; SIDE] = std::array::from_fn(|i| roots[i.min(roots.len() - 1)]);
         loop {
             for at in &mut at {
                 step(nodes, ranks, at);
             }
             // Every other step is looked at, as those at their leaves stay there.
-            let moved = at.iter_mut().fold(0, |moved, at| moved | step(nodes, ranks, at));
-            if moved == 0 {
+            if at.iter_mut().fold(0, |moved, at| moved | step(nodes, ranks, at)) == 0 {
                 break;
             }
         }
-        for (i, &at) in at[..roots.len()].iter().enumerate() {
+        for ((&at, &first), &group) in at.iter().zip(firsts).zip(groups) {
             // SAFETY: as in `step`.
-            found(nth * SIDE + i, at as usize, unsafe { *nodes.get_unchecked(at as usize) });
+            let node = unsafe { *nodes.get_unchecked(at as usize) };
+            let leaf = trees.leaves[first as usize + number(at as usize, node)];
+            if margins.len() == 1 {
+                sum = S::add(sum, leaf);
+            } else {
+                margins[group as usize] = S::add(margins[group as usize], leaf);
+            }
         }
+    }
+    if let [margin] = margins {
+        *margin = sum;
     }
 }
 

@@ -144,9 +144,16 @@ fn single_rows<S: Sum>(forest: &Forest, batch: &Batch, expected: &[f64], width: 
     for (row, expected) in expected.chunks(width).enumerate().take(20) {
         let mut ranks = Ranks::default();
         let ranks = ranks.of(lanes.len());
-        lanes.rank_one(&forest.slots, &forest.sets, batch, row, ranks);
+        lanes.rank_one(&forest.sets, batch, row, ranks);
         let (mut masks, flipped) = (Vec::new(), supernodes::Ranks::flipped(ranks));
         supernodes.decide(&flipped, &mut masks);
+        #[cfg(target_arch = "x86_64")]
+        if Level::Avx512.here() {
+            let mut fast = Vec::new();
+            // SAFETY: this processor has what it takes.
+            unsafe { supernodes.decide_avx512(&flipped, &mut fast) };
+            assert_eq!(fast, masks, "row {row}");
+        }
         let mut margins = vec![0.5; width];
         supernodes.resolve(&masks, blocks.leaves(), |tree, leaf| {
             let margin = &mut margins[forest.groups[tree] as usize];
