@@ -8,6 +8,8 @@ use super::*;
 use crate::Scratch;
 use crate::forest::{Builder, RawNode, Rule, Test};
 
+mod edges;
+
 /// A tree before it is built: how each node tests, by picks that are reduced to what there is.
 #[derive(Clone, Debug)]
 struct Sketch {
@@ -118,12 +120,12 @@ fn batch(rows: usize, forested: &Forested, seed: u32) -> Batch {
 fn compare<S: Sum>(forested: &Forested, seed: u32) {
     let forest = build(forested);
     let width = forested.groups as usize;
-    for rows in [1, 2, 7, 16, 17, 64, 65, 130] {
+    for rows in [1, 2, 5, 8, 13, 16, 17, 64, 69, 130] {
         let batch = batch(rows, forested, seed.wrapping_add(rows as u32));
         let mut expected = vec![0.5; rows * width];
         forest.add::<S>(&batch, &mut Scratch::default(), &mut expected, width);
         for level in Level::ALL.into_iter().filter(|l| l.here()) {
-            let kernel = Kernel::new(&forest, Lanes::of(&forest).unwrap(), level);
+            let kernel = Kernel::new(&forest, Lanes::of(&forest).unwrap(), level, usize::MAX);
             let mut margins = vec![0.5; rows * width];
             // A bench that has seen other rows.
             let mut bench = Bench::default();
@@ -140,7 +142,7 @@ fn compare<S: Sum>(forested: &Forested, seed: u32) {
 fn single_rows<S: Sum>(forest: &Forest, batch: &Batch, expected: &[f64], width: usize) {
     let (lanes, index) = Lanes::of(forest).unwrap();
     let blocks = Blocks::new(forest, &lanes, &index, true);
-    let Some(supernodes) = Supernodes::new(forest, &lanes, &index, |t| blocks.leaves_at(t)) else { return };
+    let Some(supernodes) = Supernodes::new(forest, &lanes, &index, usize::MAX, |t| blocks.leaves_at(t)) else { return };
     for (row, expected) in expected.chunks(width).enumerate().take(20) {
         let mut ranks = Ranks::default();
         let ranks = ranks.of(lanes.len());
@@ -184,7 +186,7 @@ fn a_forest_of_more_lanes_than_operations_tell_is_walked() {
     let forest = builder.finish();
     let (lanes, index) = Lanes::of(&forest).unwrap();
     assert_eq!(lanes.len(), 5000);
-    let kernel = Kernel::new(&forest, (lanes, index), Level::best());
+    let kernel = Kernel::new(&forest, (lanes, index), Level::best(), usize::MAX);
     let batch = Batch::from_rows(5000, &vec![(0..5000).map(|c| f64::from(c % 11)).collect::<Vec<_>>(); 40]);
     let (mut expected, mut margins) = (vec![0.0; 40], vec![0.0; 40]);
     forest.add::<f64>(&batch, &mut Scratch::default(), &mut expected, 1);
