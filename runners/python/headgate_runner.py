@@ -245,7 +245,8 @@ class Handler(BaseHTTPRequestHandler):
             document = answer(given, rows, server.signature, asked)
         except CallError as error:
             return self.say(400, {"error": str(error)})
-        except Exception as error:
+        # Code that means to end its program fails its call: the others go on.
+        except (Exception, SystemExit) as error:
             traceback.print_exc()
             return self.say(500, {"error": f"{type(error).__name__}: {error}"})
         self.say(200, document)

@@ -42,7 +42,8 @@ impl Edge {
         if self.gate.is_lame_duck() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        entry.done(response.status(), &self.sampler, config.log.access_every);
+        let error = response.headers().get(ours::ERROR);
+        entry.done(response.status(), error, &self.sampler, config.log.access_every);
         // What streams is in flight until its end.
         response.map(|body| body.holding((busy, entered)))
     }

@@ -59,18 +59,18 @@ impl Entry {
         self.backend = Some(Arc::clone(backend));
     }
 
-    /// Counts the request, and logs it where it is to be.
-    pub(super) fn done(&self, status: StatusCode, sampler: &Sampler, every: u64) {
+    /// Counts the request, and logs it where it is to be. `error` is its kind, where it is one.
+    pub(super) fn done(&self, status: StatusCode, error: Option<&HeaderValue>, sampler: &Sampler, every: u64) {
         let took = self.began.elapsed();
         metrics::request(self.label.as_deref(), self.version, status.as_u16(), took);
         if sampler.wants(status, every, self.began) {
-            self.write::<true>(status, took);
+            self.write::<true>(status, error, took);
         } else if tracing::enabled!(target: "access", tracing::Level::DEBUG) {
-            self.write::<false>(status, took);
+            self.write::<false>(status, error, took);
         }
     }
 
-    fn write<const INFO: bool>(&self, status: StatusCode, took: Duration) {
+    fn write<const INFO: bool>(&self, status: StatusCode, error: Option<&HeaderValue>, took: Duration) {
         let backend = self.backend.as_ref().map(|backend| backend.name());
         macro_rules! line {
             ($level:ident) => {
@@ -81,6 +81,7 @@ impl Entry {
                     method = %self.method,
                     path = self.uri.path(),
                     status = status.as_u16(),
+                    error = error.and_then(|kind| kind.to_str().ok()),
                     took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
                     body_bytes = self.body_bytes,
                     model = self.label.as_deref().map(|label| &*label.name),

@@ -162,6 +162,23 @@ async fn one_that_fails_again_and_again_is_ejected_and_comes_back_by_probe() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_fails_ejects_no_backend() {
+    let (b1, b2) = two().await;
+    let gateway = Gateway::before(&[&b1, &b2], "fleet.eject_failures=2").await;
+    for backend in [&b1, &b2] {
+        backend.behave(Manner::Refuse(Kind::ModelFailed));
+    }
+    for _ in 0..10 {
+        let answer = gateway.infer().await;
+        assert_eq!((answer.status.as_u16(), answer.header(header::ERROR)), (502, "model_failed"));
+    }
+    assert_eq!(gateway.state().await["ejections"], 0);
+    for backend in ["b1", "b2"] {
+        assert_eq!(gateway.backend_state(backend).await, "active");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_is_nowhere_is_picked_anew_unless_it_was_named() {
     let script = Script::with([model("m", release(&[&[(1, 1)], &[(2, 1)]]), &[1, 2])]);
     let backend = Backend::start("b1", script).await;

@@ -13,16 +13,21 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child as Guard, Command};
+use tokio::task::JoinHandle;
 
 use super::folder::Folder;
 use super::guard::{ARGUMENT, KILL, TERMINATE};
 use super::log::{self, Label};
 use crate::config::process::{Command as Allowed, Process as Bounds};
+use crate::refusal::shorten;
 
 /// Variables that every process gets of the backend's own.
 const PASSED: [&str; 4] = ["PATH", "LANG", "LC_ALL", "TZ"];
 /// How long a guard may take to clear up before it is killed itself.
 const GUARD_MAX: Duration = Duration::from_secs(12);
+/// How long the last line on standard error is waited for, and how many characters of it are told.
+const LAST_LINE_MAX: Duration = Duration::from_millis(250);
+const WORDS_MAX: usize = 200;
 /// In a command's arguments: the path of the runner that this build carries.
 pub(super) const RUNNER: &str = "{python-runner}";
 
@@ -34,6 +39,8 @@ pub(super) struct Child {
     says: BufReader<OwnedReadHalf>,
     /// What came of the line that it is saying.
     line: Vec<u8>,
+    /// Its standard error, being logged: ends with the last line.
+    errors: Option<JoinHandle<String>>,
     /// The process, which leads a group of its own.
     process: Option<Pid>,
     memory_bytes_max: u64,
@@ -55,28 +62,16 @@ impl Child {
         // A terminal's Ctrl-C is for the backend, which then lets its calls end.
         command.process_group(0);
         let mut guard = command.spawn()?;
+        let (lines, bytes) = (bounds.log_lines_per_s, bounds.log_line_bytes_max);
         if let Some(pipe) = guard.stdout.take() {
-            tokio::spawn(log::forward(
-                pipe,
-                label.clone(),
-                "stdout",
-                bounds.log_lines_per_s,
-                bounds.log_line_bytes_max,
-            ));
+            tokio::spawn(log::forward(pipe, label.clone(), "stdout", lines, bytes));
         }
-        if let Some(pipe) = guard.stderr.take() {
-            tokio::spawn(log::forward(
-                pipe,
-                label.clone(),
-                "stderr",
-                bounds.log_lines_per_s,
-                bounds.log_line_bytes_max,
-            ));
-        }
+        let errors =
+            guard.stderr.take().map(|pipe| tokio::spawn(log::forward(pipe, label.clone(), "stderr", lines, bytes)));
         let (says, orders) = UnixStream::from_std(ours)?.into_split();
         let memory_bytes_max = bounds.memory_bytes_max;
         let says = BufReader::new(says);
-        Ok(Self { guard, orders, says, line: Vec::new(), process: None, memory_bytes_max, grown: None })
+        Ok(Self { guard, orders, says, line: Vec::new(), errors, process: None, memory_bytes_max, grown: None })
     }
 
     /// Waits until it has ended, and with it all that it started. Why it did.
@@ -89,7 +84,11 @@ impl Child {
                 Some((end @ ("ended" | "failed"), words)) => {
                     self.process = None;
                     self.wait().await;
-                    return if end == "ended" { self.why(words) } else { format!("it can't be started: {words}") };
+                    return if end == "ended" {
+                        self.why(words).await
+                    } else {
+                        format!("it can't be started: {words}")
+                    };
                 }
                 _ => {
                     // The guard was killed: what it watched over is ours to kill.
@@ -117,13 +116,18 @@ impl Child {
         self.ended().await;
     }
 
-    fn why(&self, words: &str) -> String {
-        match self.grown {
-            Some(bytes) => format!(
-                "it held {bytes} bytes of memory, process.memory_bytes_max is {}, and was ended",
-                self.memory_bytes_max
-            ),
-            None => words.to_owned(),
+    async fn why(&mut self, words: &str) -> String {
+        if let Some(bytes) = self.grown {
+            let most = self.memory_bytes_max;
+            return format!("it held {bytes} bytes of memory, process.memory_bytes_max is {most}, and was ended");
+        }
+        let Some(errors) = self.errors.take() else { return words.to_owned() };
+        // All that wrote to it is gone, so it is about to be read to its end.
+        match tokio::time::timeout(LAST_LINE_MAX, errors).await {
+            Ok(Ok(last)) if !last.is_empty() => {
+                format!("{words}; the last line on its standard error is '{}'", shorten(&last, WORDS_MAX))
+            }
+            _ => words.to_owned(),
         }
     }
 

@@ -115,7 +115,7 @@ impl Form {
         }
         let mut found = vec![false; self.outputs.len()];
         let values = rows * self.outputs.iter().map(|o| o.width).sum::<usize>();
-        for tensor in answer::read(body, values).map_err(|error| error.to_string())? {
+        for tensor in answer::read(body, values).map_err(|error| format!("byte {}: {}", error.at, error.what))? {
             // More than was asked for does no harm.
             let Some(at) = self.outputs.iter().position(|o| o.name == tensor.name) else { continue };
             let output = &self.outputs[at];
@@ -293,7 +293,10 @@ mod tests {
                 outputs(r#"{"name":"p","shape":[1,2],"data":[0.5]}"#),
                 "output 'p' has 1 values, 2 expected for 1 rows of 2",
             ),
-            (outputs(r#"{"name":"p","shape":[1,2],"data":[1,2,3,4,5]}"#), "more values than its outputs have"),
+            (
+                outputs(r#"{"name":"p","shape":[1,2],"data":[1,2,3,4,5]}"#),
+                "byte 55: more values than its outputs have for so many rows",
+            ),
             (outputs(r#"{"name":"p","shape":[2,1],"data":[1,2]}"#), "shape [2, 1], [1, 2] expected"),
             (outputs(r#"{"name":"p","data":[1,2]}"#), "no shape"),
             (outputs(r#"{"name":"p","shape":[1,2]}"#), "no data"),

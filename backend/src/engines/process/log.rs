@@ -41,16 +41,18 @@ struct Sieve {
     left: u32,
     lines_dropped: u64,
     bytes_dropped: u64,
+    /// The last line that was not blank, dropped or not.
+    last: Vec<u8>,
 }
 
-/// Logs what a pipe brings until nobody holds its other end.
+/// Logs what a pipe brings until nobody holds its other end. Returns the last line that is not blank.
 pub(super) async fn forward(
     mut pipe: impl AsyncRead + Unpin,
     label: Label,
     stream: &'static str,
     lines_per_s: u32,
     line_bytes_max: usize,
-) {
+) -> String {
     let (model, version) = (&label.model, label.version);
     let mut sieve = Sieve::new(lines_per_s, line_bytes_max, Instant::now());
     let mut chunk = vec![0; CHUNK];
@@ -72,6 +74,13 @@ pub(super) async fn forward(
     }
     sieve.end(Instant::now(), emit);
     sieve.tell(&label, stream);
+    plain(&sieve.last).trim().to_owned()
+}
+
+/// A line without colours or a cursor's ways.
+fn plain(line: &[u8]) -> String {
+    let plain = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
+    String::from_utf8_lossy(line).trim_end_matches('\r').chars().map(plain).collect()
 }
 
 impl Sieve {
@@ -85,6 +94,7 @@ impl Sieve {
             left: lines_per_s,
             lines_dropped: 0,
             bytes_dropped: 0,
+            last: Vec::new(),
         }
     }
 
@@ -117,10 +127,10 @@ impl Sieve {
             self.bytes_dropped += self.line.len() as u64 + 1;
         } else {
             self.left -= 1;
-            // Neither colours nor a cursor's ways.
-            let plain = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
-            let text = String::from_utf8_lossy(&self.line);
-            emit(&text.trim_end_matches('\r').chars().map(plain).collect::<String>());
+            emit(&plain(&self.line));
+        }
+        if !self.line.trim_ascii().is_empty() {
+            std::mem::swap(&mut self.last, &mut self.line);
         }
         self.line.clear();
     }
@@ -163,6 +173,13 @@ mod tests {
     async fn a_flood_is_read_to_its_end() {
         let label = Label { model: "m".parse().unwrap(), version: Version::FIRST };
         let flood = vec![b'x'; 1 << 20];
-        forward(flood.as_slice(), label, "stdout", 1, 16).await;
+        assert_eq!(forward(flood.as_slice(), label, "stdout", 1, 16).await, "x".repeat(16));
+    }
+
+    #[tokio::test]
+    async fn the_last_line_is_known_though_it_is_not_logged() {
+        let label = Label { model: "m".parse().unwrap(), version: Version::FIRST };
+        let trace = b"Traceback\n  line 1\nImportError: no \x1b[1mnumpy\r\n\n";
+        assert_eq!(forward(trace.as_slice(), label, "stderr", 1, 64).await, "ImportError: no \u{fffd}[1mnumpy");
     }
 }

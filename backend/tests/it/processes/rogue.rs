@@ -146,7 +146,7 @@ async fn a_flood_of_log_blocks_and_fills_nothing() {
 async fn an_answer_that_is_none_fails_its_call_only() {
     let (_bucket, backend) = served("answers", &[("process.answer_bytes_max", "1048576")]).await;
     for (age, status, words) in [
-        (1005, 502, "no JSON"),
+        (1005, 502, "its process' answer: byte 0: '{' expected"),
         (1006, 502, "output 'score' has 0 values, 1 expected"),
         (1007, 502, "output 'score' is missing"),
         (1009, 502, "its process failed: no such luck"),
@@ -192,7 +192,10 @@ async fn one_that_can_not_be_proven_is_refused_and_the_version_before_serves_on(
     ];
     let (bucket, backend) = served("refused", &flags).await;
     for (number, (behave, words)) in (2..).zip([
-        ("end", "did not become ready: it ended with exit code 3"),
+        (
+            "end",
+            "did not become ready: it ended with exit code 3; the last line on its standard error is 'no weights here'",
+        ),
         ("hang", "was not ready within 1500 ms"),
         ("never ready", "was not ready within 1500 ms"),
         ("grow", "bytes of memory, process.memory_bytes_max"),

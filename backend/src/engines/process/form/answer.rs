@@ -119,7 +119,7 @@ impl Answer<'_> {
                 Some(Scalar::Text(text)) => Datum::Text(text.into_owned()),
             };
             if self.left == 0 {
-                return self.reader.error("more values than its outputs have");
+                return self.reader.error("more values than its outputs have for so many rows");
             }
             self.left -= 1;
             values.push(datum);
