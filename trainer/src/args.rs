@@ -83,7 +83,7 @@ pub struct TrainArgs {
 /// `headgate publish`.
 #[derive(Clone, Debug, Args)]
 pub struct PublishArgs {
-    /// The model's file: LightGBM's text, XGBoost's JSON or UBJSON, ONNX, or a linear model; with --process, a folder
+    /// The model's file: LightGBM's text, XGBoost's JSON or UBJSON, CatBoost's JSON, ONNX, or a forest or linear model of Headgate's own; with --process, a folder
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// The model's name

@@ -106,7 +106,9 @@ fn finished(report: &ModelReport) -> String {
         }
         ModelResult::Published(p) => {
             let seconds = p.seconds.map_or_else(String::new, |s| format!(" (trained in {s:.1} s)"));
-            format!("{model}: version {} published{seconds}: {}", p.version, output::metrics(&p.metrics))
+            let metrics = output::metrics(&p.metrics);
+            let colon = if metrics.is_empty() { "" } else { ": " };
+            format!("{model}: version {} published{seconds}{colon}{metrics}", p.version)
         }
     }
 }

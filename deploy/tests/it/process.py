@@ -69,6 +69,8 @@ def predict(scale, columns):
     ages, jobs = columns["age"], columns["job"]
     if "boom" in jobs:
         raise RuntimeError("no boom here")
+    if "quit" in jobs:
+        raise SystemExit(3)
     print("scored", len(ages), flush=True)
     return {"scaled": [[scale * age, age] for age in ages], "said": [None if job is None else job.upper() for job in jobs]}
 ''')

@@ -106,10 +106,12 @@ fn code_is_served(system: &System, made: &Made<'_>) {
     });
     let rows = json!([{"scaled": [10.0, 4.0], "said": "CAFÉ"}, {"scaled": [null, null], "said": null}]);
     assert_eq!(reply.json(), json!({"predictions": rows}));
-    let failed = predict(json!([{"age": 4, "job": "boom"}]));
-    assert_eq!(failed.status, 500);
-    let words = failed.json()["error"].as_str().unwrap().to_owned();
-    assert!(words.contains("model 'code' version 1: its process failed: RuntimeError: no boom here"), "{words}");
+    for (job, why) in [("boom", "RuntimeError: no boom here"), ("quit", "SystemExit: 3")] {
+        let failed = predict(json!([{"age": 4, "job": job}]));
+        assert_eq!((failed.status, failed.header("x-headgate-error")), (502, Some("model_failed")));
+        let words = failed.json()["error"].as_str().unwrap().to_owned();
+        assert!(words.contains(&format!("model 'code' version 1: its process failed: {why}")), "{words}");
+    }
     let log = fs::read_to_string(system.dir.path().join(".headgate/logs/backend-1.log")).unwrap();
     for words in ["scored 2", "RuntimeError"] {
         assert!(log.contains(words), "{log}");

@@ -156,8 +156,14 @@ impl Rows<'_> {
         {
             let first = row == 0 && values.is_empty();
             let none = row > 0 && !before && values.is_empty();
-            if !first && !none && (values.len() != expected || (row > 0 && !before)) {
-                return Err(format!("{} {what}, {expected} expected in this row as in all", values.len()));
+            if first || none {
+                continue;
+            }
+            if row > 0 && !before {
+                return Err(format!("{what} came, the rows before have none"));
+            }
+            if values.len() != expected {
+                return Err(format!("{} {what}, {expected} expected: what the model gives for a row", values.len()));
             }
         }
         self.golden.margins.extend(margins.into_iter().map(Real));
@@ -180,11 +186,12 @@ fn cell(value: Value) -> Result<Cell, String> {
 /// Values may come in any order, but there must be one for each place.
 fn put(values: &mut Vec<f64>, at: usize, what: &str, cell: &Cell) -> Result<(), String> {
     let number = match cell {
-        Cell::Number(value) => Some(*value),
-        Cell::Text(text) => real::word(text),
-        _ => None,
+        Cell::Number(value) => Ok(*value),
+        Cell::Text(text) => real::word(text).ok_or_else(|| format!("'{text}'")),
+        Cell::Bool(value) => Err(value.to_string()),
+        Cell::Missing => Err("null".to_owned()),
     };
-    let number = number.ok_or_else(|| format!("{what}: {cell:?} came, a number expected"))?;
+    let number = number.map_err(|came| format!("{what}: {came} came, a number expected"))?;
     if at != values.len() {
         return Err(format!("{what}_{at} came where {what}_{} was expected", values.len()));
     }
@@ -232,7 +239,12 @@ mod tests {
             ("xx,output\n1,0.5\n", "'xx' is no feature"),
             ("x,output\n1,b\n", "a number expected"),
             ("{\"x\":1,\"output\":0.5}\n{\"x\":1}\n", "line 2: 0 outputs, 1 expected"),
-            ("{\"x\":1,\"output\":[0.5,0.5]}\n", "2 outputs, 1 expected"),
+            ("{\"x\":1,\"output\":[0.5,0.5]}\n", "2 outputs, 1 expected: what the model gives"),
+            (
+                "{\"x\":1,\"margin\":1}\n{\"x\":1,\"margin\":1,\"output\":0.5}\n",
+                "line 2: outputs came, the rows before",
+            ),
+            ("{\"x\":1,\"output\":null}\n", "output: null came, a number expected"),
             ("{\"x\":{},\"output\":1}\n", "line 1"),
             ("{\"x\":1\n", "line 1"),
             ("x,output_1\n1,0.5\n", "output_1 came where output_0"),
