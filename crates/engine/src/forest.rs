@@ -148,18 +148,19 @@ impl ForestEngine {
         let shap = shap::Table::new(&forest, lanes.as_ref(), &parts.start);
         forest.covers = Vec::new();
         let lanes = lanes.filter(|_| forest.linear.is_empty());
-        let kernel = lanes.map(|lanes| Kernel::new(&forest, lanes, limits.level));
-        if kernel.is_some() {
-            // All that they say is now said in less.
-            forest.nodes = Vec::new();
-        }
-        let memory_bytes = forest.memory_bytes()
-            + kernel.as_ref().map_or(0, Kernel::memory_bytes)
-            + shap.as_ref().map_or(0, shap::Table::memory_bytes)
+        let rest = shap.as_ref().map_or(0, shap::Table::memory_bytes)
             + parts.names.iter().map(|n| size_of::<String>() + n.len()).sum::<usize>()
             + parts.categorical.len() * size_of::<Option<Categorical>>()
             + parts.start.len() * size_of::<f64>()
             + size_of::<Self>();
+        let dropped = forest.nodes.len() * (size_of::<Node>() + size_of::<f64>());
+        let room_bytes = limits.max_memory_bytes.saturating_sub(rest + forest.memory_bytes() - dropped);
+        let kernel = lanes.map(|lanes| Kernel::new(&forest, lanes, limits.level, room_bytes));
+        if kernel.is_some() {
+            // All that they say is now said in less.
+            forest.nodes = Vec::new();
+        }
+        let memory_bytes = forest.memory_bytes() + kernel.as_ref().map_or(0, Kernel::memory_bytes) + rest;
         LoadError::within("the model's memory in bytes", memory_bytes, limits.max_memory_bytes)?;
         Ok(Self { forest, kernel, parts, shap, memory_bytes })
     }

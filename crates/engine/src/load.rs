@@ -82,7 +82,7 @@ pub struct Limits {
     pub max_features: usize,
     /// Margins in a row (classes or targets).
     pub max_outputs: usize,
-    /// The instructions that it is scored with; this processor has to have them.
+    /// The instructions that it is scored with; the best that this processor has where it lacks these.
     pub level: Level,
 }
 

@@ -38,6 +38,10 @@ pub(crate) struct BadNode {
     pub(crate) what: String,
 }
 
+/// Nodes of a forest, at most: as many that `u32` tells the places of all that kernels make of them, which is no more than
+/// two leaves for each.
+const NODES_MAX: u32 = 1 << 30;
+
 /// Collects trees.
 #[derive(Debug)]
 pub(crate) struct Builder {
@@ -154,8 +158,8 @@ impl Builder {
     fn index(&self, n: usize, node: usize) -> Result<u32, BadNode> {
         // Two children may follow.
         match u32::try_from(n) {
-            Ok(n) if n < u32::MAX - 2 => Ok(n),
-            _ => Err(BadNode { node, what: format!("the forest has over {} nodes", u32::MAX - 2) }),
+            Ok(n) if n < NODES_MAX - 2 => Ok(n),
+            _ => Err(BadNode { node, what: format!("the forest has over {} nodes", NODES_MAX - 2) }),
         }
     }
 

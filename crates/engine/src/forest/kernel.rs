@@ -52,14 +52,18 @@ impl<const W: usize> Default for Buffers<W> {
 }
 
 impl Kernel {
-    /// For a forest without leaves that are linear models.
-    pub(super) fn new(forest: &Forest, (lanes, index): (Lanes, Index), level: Level) -> Self {
+    /// For a forest without leaves that are linear models. `room_bytes` is what it may take: what only makes it faster is
+    /// left out where there is none.
+    pub(super) fn new(forest: &Forest, (lanes, index): (Lanes, Index), level: Level, room_bytes: usize) -> Self {
+        let level = level.min(Level::best());
         let steps = Steps::new(forest, &lanes, &index);
         // Where there are more lanes than operations can tell, all trees are walked, row by row.
         let told = lanes.len() <= blocks::LANES_MAX;
         let blocks = Blocks::new(forest, &lanes, &index, told);
+        let taken = lanes.memory_bytes() + steps.memory_bytes() + blocks.memory_bytes();
+        let room_bytes = room_bytes.saturating_sub(taken);
         let supernodes = (level == Level::Avx512)
-            .then(|| Supernodes::new(forest, &lanes, &index, |tree| blocks.leaves_at(tree)))
+            .then(|| Supernodes::new(forest, &lanes, &index, room_bytes, |tree| blocks.leaves_at(tree)))
             .flatten();
         Self { lanes, steps, blocks, supernodes, level, told }
     }
@@ -120,7 +124,7 @@ struct Job<'a> {
 impl Job<'_> {
     fn run<S: Sum>(&self, bench: &mut Bench, margins: &mut [f64]) {
         match self.kernel.level {
-            // SAFETY: the level is one that this processor has: `Level::best` and `Level::here` see to it.
+            // SAFETY: `Kernel::new` sees to it that the level is one that this processor has.
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => unsafe { self.run_avx512::<S>(bench, margins) },
             // SAFETY: as above.

@@ -66,9 +66,15 @@ impl Ranks {
 }
 
 impl Supernodes {
-    /// None where the forest has too many lanes, or a tree too many splits. `leaves_at` says where the values of a tree's
-    /// leaves begin; they are numbered from its last node on.
-    pub(super) fn new(forest: &Forest, lanes: &Lanes, index: &Index, leaves_at: impl Fn(usize) -> u32) -> Option<Self> {
+    /// None where the forest has too many lanes, a tree too many splits, or all of them would take more than `room_bytes`.
+    /// `leaves_at` says where the values of a tree's leaves begin; they are numbered from its last node on.
+    pub(super) fn new(
+        forest: &Forest,
+        lanes: &Lanes,
+        index: &Index,
+        room_bytes: usize,
+        leaves_at: impl Fn(usize) -> u32,
+    ) -> Option<Self> {
         if lanes.len() > LANES_MAX {
             return None;
         }
@@ -78,6 +84,9 @@ impl Supernodes {
                 return None;
             }
             all.tree(forest, lanes, index, tree, leaves_at(tree))?;
+            if all.memory_bytes() > room_bytes {
+                return None;
+            }
         }
         all.entries.shrink_to_fit();
         Some(all)
@@ -107,7 +116,7 @@ impl Supernodes {
             Some(leaf) => u16::from(leaf) << SHIFT_BITS | LEAF,
             None => cut.iter().zip(&places).find(|(c, _)| c[0] == node).map_or(LEAF, |(_, p)| p.1),
         };
-        let first = self.entries.len();
+        let first = u32::try_from(self.entries.len()).ok()?;
         self.entries.extend((0..count as u16).map(|leaf| leaf << SHIFT_BITS | LEAF));
         for (members, &(bit, place)) in cut.iter().zip(&places) {
             let shift = usize::from(place & LEAF);
@@ -119,8 +128,7 @@ impl Supernodes {
                 self.entries.push(entry(node));
             }
         }
-        // A look-up from the tree's last leaf on must not leave the list.
-        self.trees.push(Tree { first: first as u32, leaves, root: entry(0) });
+        self.trees.push(Tree { first, leaves, root: entry(0) });
         self.splits.push(splits);
         Some(())
     }
