@@ -2,7 +2,7 @@
 # tools/setup, once.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: up test lint bench bench-engine fuzz help setup
+.PHONY: up test lint bench bench-engine fuzz sanitize help setup
 
 up: ## run the whole system here: file store, sample model, two backends, a gateway (ARGS="--backends 3 ...")
 	@tools/setup up
@@ -33,6 +33,9 @@ fuzz: ## a minute of fuzzing for each reader of foreign bytes (needs a nightly c
 	@mkdir -p fuzz/corpus/onnx_file && cp trainer/tests/it/fixtures/*.onnx fuzz/corpus/onnx_file
 	@cp -r fuzz/seeds/. fuzz/corpus
 	@cd fuzz && for target in path documents model_file linear_file onnx_file; do cargo +nightly fuzz run $$target -- -max_total_time=60 || exit 1; done
+
+sanitize: ## the engine's tests under the address sanitizer (needs a nightly compiler)
+	@tools/sanitize
 
 setup: ## install what `up` and `test` need, without running them
 	@tools/setup test

@@ -13,7 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
     let weights = parts.next().unwrap_or_default();
     // The header says how wide they are: either may be right.
     for width in [4, 8] {
-        let limits = Limits { max_memory_bytes: 64 << 20, max_features: 4096, max_outputs: 256 };
+        let limits = Limits { max_memory_bytes: 64 << 20, max_features: 4096, max_outputs: 256, ..Limits::default() };
         let Ok(engine) = linear::open(Box::new(file(header, weights, width)), &limits) else { continue };
         score(engine.as_ref(), &String::from_utf8_lossy(texts));
     }

@@ -87,7 +87,9 @@ fn survives(format: Format, bytes: &[u8]) {
     let Ok(engine) = load(format, bytes, &limits) else { return };
     assert!(engine.memory_bytes() <= limits.max_memory_bytes);
     let values = [0.0, -1.0, 1e9, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 3.0, 1e-36, 4e9, 31.5];
-    for rows in [1, 9] {
+    let mut alone = Vec::new();
+    // Each number of rows is scored in another way.
+    for rows in [1, 8, 9, 17] {
         let mut batch = Batch::new(engine.inputs(), rows);
         for c in 0..engine.inputs() {
             batch.column_mut(c).iter_mut().enumerate().for_each(|(r, v)| *v = values[(c + r) % values.len()]);
@@ -103,6 +105,11 @@ fn survives(format: Format, bytes: &[u8]) {
             .unwrap();
         assert_eq!(out.margins.len(), rows * engine.margin_width());
         assert_eq!(out.values.len(), rows * engine.output_width());
+        let first: Vec<u64> = out.margins[..engine.margin_width()].iter().map(|m| m.to_bits()).collect();
+        if rows == 1 {
+            alone.clone_from(&first);
+        }
+        assert_eq!(first, alone, "the first of {rows} rows");
         let want = Want { contributions: true, ..Want::default() };
         match engine.score(&batch, &mut Scratch::default(), &mut out, want) {
             Ok(()) => {
