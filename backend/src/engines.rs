@@ -45,6 +45,12 @@ pub fn reads_into_memory(engine: &str) -> bool {
     engine != process::NAME && !native::maps(engine)
 }
 
+/// Whether an engine's versions are loaded and proven outside of this program, for as long as they like: at most so many at
+/// once as [`Context`] lets.
+pub fn loads_elsewhere(engine: &str) -> bool {
+    engine == process::NAME
+}
+
 /// Builds what scores a version: off the request threads, in `memory_left` bytes. What the manifest asks for and this
 /// build lacks is the version's own fault.
 pub async fn build(context: &Context, manifest: &Manifest, files: Files, memory_left: u64) -> Result<Runtime, Failure> {
@@ -73,7 +79,7 @@ impl Context {
     pub fn new(config: &Config) -> Self {
         Self {
             onnx: Arc::new(onnx::Shop::new(config.onnx.clone())),
-            processes: Arc::new(process::Yard::new(config.process.clone())),
+            processes: Arc::new(process::Yard::new(config.process.clone(), config.load.concurrency)),
         }
     }
 }

@@ -59,6 +59,8 @@ const CLOSE_MORE: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct Yard {
     bounds: Bounds,
+    /// Places for first starts. They may take long, so that they are none of the loads'.
+    starts: Semaphore,
     keepers: TaskTracker,
     closing: CancellationToken,
 }
@@ -95,9 +97,14 @@ struct Waiting<'p>(&'p AtomicUsize);
 // === impl Yard ===
 
 impl Yard {
-    /// No process runs yet.
-    pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, keepers: TaskTracker::new(), closing: CancellationToken::new() }
+    /// No process runs yet; `starts_max` may be starting at once.
+    pub fn new(bounds: Bounds, starts_max: usize) -> Self {
+        Self {
+            bounds,
+            starts: Semaphore::new(starts_max),
+            keepers: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        }
     }
 
     /// Starts a version's process and waits until it is ready.
@@ -115,6 +122,7 @@ impl Yard {
         if memory > left {
             return Err(Failure::passing(format!("its process may take {memory} bytes of memory, {left} are left")));
         }
+        let _place = self.starts.acquire().await.map_err(Failure::passing)?;
         let signature = serde_json::to_vec(&manifest.signature).map_err(Failure::own)?;
         let dir = self.bounds.dir.clone();
         let folder = off_thread(move || Folder::make(&dir, files, &signature)).await?;

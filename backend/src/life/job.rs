@@ -34,12 +34,13 @@ pub struct Workshop {
 }
 
 impl Workshop {
-    /// Makes a version ready; `reached` is told each stage.
+    /// Makes a version ready; `reached` is told each stage, `aside` is called when what remains is done by a process.
     pub async fn prepare(
         &self,
         model: &ModelName,
         wanted: Wanted,
         reached: impl Fn(Stage) + Send,
+        aside: impl Fn() + Send,
     ) -> Result<Arc<Servable>, Failure> {
         let Wanted { version, digest, .. } = wanted;
         let manifest = stage::fetch_manifest(&self.store, &self.cache, model, version, digest).await?;
@@ -49,6 +50,9 @@ impl Workshop {
         reached(Stage::Verifying);
         let files = stage::verify_files(&self.store, &self.cache, &manifest).await?;
         reached(Stage::Loading);
+        if engines::loads_elsewhere(&manifest.engine.name) {
+            aside();
+        }
         let left = self.memory_bytes_max.saturating_sub(self.memory_used.load(Ordering::Acquire));
         let runtime = engines::build(&self.engines, &manifest, files, left).await?;
         let bytes = runtime.memory_bytes();

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -82,7 +83,10 @@ struct Message {
 #[derive(Debug)]
 enum News {
     Reached(Stage),
-    Done(Result<Arc<Servable>, Failure>),
+    /// It works elsewhere now: another may start.
+    Aside,
+    /// Its end, and whether it had kept its place until then.
+    Done(Result<Arc<Servable>, Failure>, bool),
 }
 
 impl Keeper {
@@ -195,7 +199,7 @@ impl Keeper {
     /// Takes news of a load. Those of one that was given up change nothing.
     fn hear(&mut self, message: Message, touched: &mut HashSet<ModelName>) {
         let Message { model, digest, job, news } = message;
-        if matches!(news, News::Done(_)) {
+        if matches!(news, News::Aside | News::Done(_, true)) {
             self.running -= 1;
         }
         let (retire, now) = (self.retire, Instant::now());
@@ -205,13 +209,14 @@ impl Keeper {
         if let Some(tracked) = tracked.filter(|t| t.job.as_ref().is_some_and(|j| j.id == job)) {
             match news {
                 News::Reached(stage) => _ = tracked.take(Event::Reached(stage), now, retire),
-                News::Done(Ok(servable)) => {
+                News::Aside => {}
+                News::Done(Ok(servable), _) => {
                     tracked.job = None;
                     tracked.servable = Some(servable);
                     tracked.take(Event::Proven, now, retire);
                     self.out.metrics.loaded(since);
                 }
-                News::Done(Err(Failure { cause, reason })) => {
+                News::Done(Err(Failure { cause, reason }), _) => {
                     tracked.job = None;
                     self.out.metrics.load_failed(cause == Cause::Passing);
                     tracked.take(Event::Failed(cause, reason), now, retire);
@@ -345,13 +350,15 @@ impl Load {
         let message = |news| Message { model: self.model.clone(), digest: self.wanted.digest, job: self.job, news };
         // A full channel loses a stage, which is only told, never needed.
         let reached = |stage| _ = self.messages.try_send(message(News::Reached(stage)));
+        let in_place = AtomicBool::new(true);
+        let aside = || in_place.store(self.messages.try_send(message(News::Aside)).is_err(), Ordering::Relaxed);
         let result = tokio::select! {
             biased;
             () = self.cancel.cancelled() => Err(Failure::passing("given up")),
-            result = self.workshop.prepare(&self.model, self.wanted, reached) => result,
+            result = self.workshop.prepare(&self.model, self.wanted, reached, aside) => result,
         };
         // The keeper is gone where this fails, and nobody waits.
-        let _ = self.messages.send(message(News::Done(result))).await;
+        let _ = self.messages.send(message(News::Done(result, in_place.load(Ordering::Relaxed)))).await;
     }
 }
 

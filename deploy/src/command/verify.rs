@@ -45,7 +45,7 @@ pub(crate) async fn run(global: &Global, args: Verify) -> Result<(), CommandErro
         }
     };
     let wanted = Wanted { version, digest, rank: 0 };
-    let servable = workshop.prepare(&model, wanted, reached).await.map_err(|failure| {
+    let servable = workshop.prepare(&model, wanted, reached, || {}).await.map_err(|failure| {
         CommandError::Unproven(format!("version {version} of model {model} would be refused: {}", failure.reason))
     })?;
     let (rows, tolerance) = manifest.golden.as_ref().map_or((0, 0.0), |golden| (golden.rows, golden.tolerance));

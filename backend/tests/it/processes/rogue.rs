@@ -217,6 +217,19 @@ async fn one_that_can_not_be_proven_is_refused_and_the_version_before_serves_on(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_takes_long_keeps_no_other_model_from_loading() {
+    let (bucket, backend) = served("beside", &[("load.concurrency", "1"), ("process.start_timeout_ms", "60000")]).await;
+    bucket.release(version("slow-1", "rogue", [1.0, 1.0], "hang")).await;
+    until("it hangs", || std::future::ready(commands("slow-1", "rogue.py").len() == 1)).await;
+    bucket.release(version("slow-2", "rogue", [1.0, 1.0], "hang")).await;
+    until("it waits", || async { backend.server.state("slow-2", 1).await.0 == "LOADING" }).await;
+    bucket.release(linear("quick", [1.0, 1.0])).await;
+    backend.server.until_answers("quick", 1).await;
+    assert_eq!(backend.server.state("slow-1", 1).await.0, "LOADING");
+    assert!(commands("slow-2", "rogue.py").is_empty(), "more processes start at once than may");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_is_given_up_leaves_nothing() {
     let (bucket, backend) = served("given-up", &[]).await;
     bucket.release(version("given-up", "rogue", [1.0, 1.0], "hang")).await;
