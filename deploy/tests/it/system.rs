@@ -75,12 +75,14 @@ impl System {
         http(self.gateway, "POST", path, body)
     }
 
-    /// The process ids of the children whose command line holds `word`.
+    /// The process ids of the children with such an argument, or of such a program. A gateway's `--backend` is no backend.
     pub(crate) fn children(&self, word: &str) -> Vec<u32> {
         let all = Command::new("pgrep").args(["-P", &self.child.id().to_string()]).output().unwrap();
         let ids = String::from_utf8(all.stdout).unwrap();
         let ids = ids.lines().filter_map(|id| id.parse::<u32>().ok());
-        let is = |id: &u32| fs::read_to_string(format!("/proc/{id}/cmdline")).is_ok_and(|line| line.contains(word));
+        let named = |arg: &str| arg.rsplit('/').next() == Some(word);
+        let is =
+            |id: &u32| fs::read_to_string(format!("/proc/{id}/cmdline")).is_ok_and(|line| line.split('\0').any(named));
         ids.filter(is).collect()
     }
 
