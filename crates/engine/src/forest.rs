@@ -105,8 +105,14 @@ impl Forest {
         self.roots[tree] as usize..self.roots.get(tree + 1).map_or(self.len, |&r| r as usize)
     }
 
+    /// The leaves of a tree, in the order of their numbers: from its last node on.
+    fn leaves_of(&self, tree: usize) -> impl Iterator<Item = usize> {
+        self.nodes_of(tree).rev().filter(|&node| self.nodes[node].meta & SPLIT == 0)
+    }
+
     fn memory_bytes(&self) -> usize {
-        self.nodes.len() * (size_of::<Node>() + size_of::<f64>())
+        self.nodes.len() * size_of::<Node>()
+            + self.covers.len() * size_of::<f64>()
             + self.roots.len() * (3 * size_of::<u32>() + size_of::<bool>())
             + self.sets.len() * size_of::<u32>()
             + self.slots.len() * size_of::<Slot>()
@@ -153,7 +159,7 @@ impl ForestEngine {
             + parts.categorical.len() * size_of::<Option<Categorical>>()
             + parts.start.len() * size_of::<f64>()
             + size_of::<Self>();
-        let dropped = forest.nodes.len() * (size_of::<Node>() + size_of::<f64>());
+        let dropped = forest.nodes.len() * size_of::<Node>();
         let room_bytes = limits.max_memory_bytes.saturating_sub(rest + forest.memory_bytes() - dropped);
         let kernel = lanes.map(|lanes| Kernel::new(&forest, lanes, limits.level, room_bytes));
         if kernel.is_some() {

@@ -130,8 +130,7 @@ impl Blocks {
 
     fn add_leaves(&mut self, forest: &Forest, tree: usize, whole: bool) {
         let first = self.leaves.len();
-        let leaves = forest.nodes[forest.nodes_of(tree)].iter().rev().filter(|n| n.meta & SPLIT == 0);
-        self.leaves.extend(leaves.map(|leaf| leaf.value));
+        self.leaves.extend(forest.leaves_of(tree).map(|leaf| forest.nodes[leaf].value));
         let leaf_bits = (self.leaves.len() - first).next_power_of_two().trailing_zeros().max(1);
         self.leaves.resize(first + (1 << leaf_bits), 0.0);
         // The row of a single leaf's number, 0, is row 0; that of others is known once the program is made.

@@ -33,6 +33,13 @@ pub(super) struct Test {
     pub(super) place: i8,
 }
 
+impl Test {
+    /// The place in the order of ranks, not flipped.
+    pub(super) fn rank(self) -> u8 {
+        self.place as u8 ^ FLIP
+    }
+}
+
 /// All lanes of a forest.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
@@ -224,7 +231,7 @@ impl Lanes {
                     out[group.lane as usize] = rank as u8;
                 } else {
                     for (nth, out) in out[group.lane as usize..][..group.lanes as usize].iter_mut().enumerate() {
-                        *out = rank.saturating_sub((nth * PLACES) as u32).min(PLACES as u32) as u8;
+                        *out = in_lane(rank, nth);
                     }
                 }
             }
@@ -259,9 +266,8 @@ impl Lanes {
             }
             let lanes = &mut out[group.lane as usize..][..group.lanes as usize];
             for (nth, lane) in lanes.iter_mut().enumerate() {
-                let below = (nth * PLACES) as u32;
                 for (byte, rank) in lane.iter_mut().zip(&ranks) {
-                    *byte = rank.saturating_sub(below).min(PLACES as u32) as u8 ^ flip;
+                    *byte = in_lane(*rank, nth) ^ flip;
                 }
             }
         }
@@ -293,6 +299,12 @@ fn goes_right(node: &Node, sets: &[u32], value: f64) -> bool {
         return node.meta & MISSING_LEFT == 0;
     }
     node.meta & CATEGORY == 0 || in_set(sets, node.value.to_bits(), value) == (node.meta & IN_SET_RIGHT != 0)
+}
+
+/// What the n-th lane of a group has of a rank.
+#[inline(always)]
+fn in_lane(rank: u32, nth: usize) -> u8 {
+    rank.saturating_sub((nth * PLACES) as u32).min(PLACES as u32) as u8
 }
 
 /// A rank as a lane has it.

@@ -1,6 +1,6 @@
 //! Trees walked on ranks: the way of few rows, and of trees too large to be evaluated whole.
 
-use super::lanes::{Index, Lane, Lanes, Test};
+use super::lanes::{Index, Lane, Lanes};
 use super::walk::Sum;
 use super::{Forest, SPLIT};
 
@@ -112,13 +112,12 @@ impl Steps {
         let largest = (0..forest.roots.len()).map(|t| forest.nodes_of(t).len()).max().unwrap_or(0);
         let test = |at: usize| {
             let node = &forest.nodes[at];
-            let Test { lane, place } = lanes.test(index, node);
-            (lane, place as u8 ^ 0x80, node.child - at as u32)
+            let test = lanes.test(index, node);
+            (test.lane, test.rank(), node.child - at as u32)
         };
         let mut numbers = vec![0; forest.nodes.len()];
         for tree in 0..forest.roots.len() {
-            let leaves = forest.nodes_of(tree).rev().filter(|&n| forest.nodes[n].meta & SPLIT == 0);
-            leaves.zip(0..).for_each(|(leaf, number)| numbers[leaf] = number);
+            forest.leaves_of(tree).zip(0..).for_each(|(leaf, number)| numbers[leaf] = number);
         }
         let split = |at: usize| forest.nodes[at].meta & SPLIT != 0;
         if lanes.len() <= 1 << u8::BITS && largest < 1 << (u8::BITS + 1) {

@@ -133,17 +133,12 @@ impl Forest {
         let value = block.values.get(slot * block.stride + row).copied().unwrap_or(0.0);
         let missing_left = value.is_nan() & (node.meta & MISSING_LEFT != 0);
         let left = if CATEGORIES && node.meta & CATEGORY != 0 {
-            let in_set = self.in_set(node.value.to_bits(), value);
+            let in_set = in_set(&self.sets, node.value.to_bits(), value);
             (!value.is_nan() & (in_set != (node.meta & IN_SET_RIGHT != 0))) | missing_left
         } else {
             (value <= node.value) | missing_left
         };
         node.child + (u32::from(!left) & node.meta & SPLIT)
-    }
-
-    /// Whether the category is in the set at `offset << 32 | words`.
-    fn in_set(&self, place: u64, category: f64) -> bool {
-        in_set(&self.sets, place, category)
     }
 
     /// What a leaf adds.

@@ -29,6 +29,12 @@ pub fn exp(x: f64) -> f64 {
     let bits = shifted.to_bits();
     let k = shifted - SHIFT;
     let r = (x + k * NEG_LN2_HI) + k * NEG_LN2_LO;
+    from_table(x, bits, k, r)
+}
+
+/// 2^(k/128) exp(r), `bits` being those of the shifted k: the last step of both exponentials of `x`.
+#[inline(always)]
+fn from_table(x: f64, bits: u64, k: f64, r: f64) -> f64 {
     let (tail, power) = EXP2[(bits % 128) as usize];
     let scale_bits = power.wrapping_add(bits << 45);
     let r2 = r * r;
@@ -72,15 +78,7 @@ pub fn exp2(x: f64) -> f64 {
     let k = shifted - SHIFT;
     // Exact: both are multiples of the last place of `x`, and near each other.
     let r = (x - k / 128.0) * std::f64::consts::LN_2;
-    let (tail, power) = EXP2[(bits % 128) as usize];
-    let scale_bits = power.wrapping_add(bits << 45);
-    let r2 = r * r;
-    let tmp = ((f64::from_bits(tail) + r) + r2 * (C2 + r * C3)) + r2 * r2 * (C4 + r * C5);
-    if x.abs() > 512.0 {
-        return near_the_limits(tmp, scale_bits, k > 0.0);
-    }
-    let scale = f64::from_bits(scale_bits);
-    scale + scale * tmp
+    from_table(x, bits, k, r)
 }
 
 /// `e` to the power of `x` in `f32`: the `f64` result rounded.

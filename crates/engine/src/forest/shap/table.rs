@@ -1,7 +1,7 @@
 //! What contributions need of a forest beyond its nodes, found once when it is loaded.
 
 use super::points::{self, Points};
-use crate::forest::lanes::{FLIP, Index, Lanes};
+use crate::forest::lanes::{Index, Lanes};
 use crate::forest::{FLAG_BITS, Forest, Node, SPLIT};
 
 /// The most values, nodes x points, of one tree that a call holds at once: twice 32 MiB.
@@ -83,7 +83,7 @@ impl Table {
             let splits = nodes.iter().zip(0..).zip(&paths.above).filter(|((node, _), _)| node.meta & SPLIT != 0);
             table.splits.extend(splits.map(|((split, node), &above)| {
                 let test = lanes.test(index, split);
-                Split { node, lane: test.lane as u16, place: test.place as u8 ^ FLIP, above }
+                Split { node, lane: test.lane as u16, place: test.rank(), above }
             }));
             let size = points::size_for(columns).ok_or(WIDE)?;
             let values = range.len().saturating_mul(points::SIZES[size]);
@@ -119,10 +119,9 @@ impl Table {
     /// Adds what a tree gives on average: its leaves, each weighed by its share of the training rows.
     fn expect(&mut self, forest: &Forest, tree: usize) {
         let range = forest.nodes_of(tree);
-        let leaves = range.clone().filter(|&n| forest.nodes[n].meta & SPLIT == 0);
         let whole = forest.covers[range.start];
         let (mut mean, mut greatest) = (0.0, 0.0f64);
-        for leaf in leaves {
+        for leaf in range.clone().filter(|&n| forest.nodes[n].meta & SPLIT == 0) {
             let value = forest.nodes[leaf].value;
             let share = if range.len() == 1 { 1.0 } else { forest.covers[leaf] / whole };
             mean += share * value;
