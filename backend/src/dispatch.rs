@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::compute::{Compute, with_desk};
 use crate::config::Limits;
-use crate::decode::Bounds;
+use crate::decode::{Asked, Bounds};
 use crate::encode;
 use crate::fleet::Board;
 use crate::metrics::{Metrics, Outcome};
@@ -158,15 +158,23 @@ impl Shared {
         bounds: Bounds,
     ) -> Result<Answer, Refusal> {
         let (protocol, deadline) = (call.protocol, call.deadline);
-        let small = call.body.len() <= INLINE_BYTES;
-        let reading = Duration::from_nanos((call.body.len() as f64 * NS_PER_BYTE) as u64);
-        let (asked, batch) = if small {
-            with_desk(|desk| desk.read(servable, protocol, &call.body, bounds).map(|asked| (asked, desk.take())))?
-        } else {
-            let (servable, body) = (Arc::clone(servable), call.body.clone());
-            let read =
-                move |desk: &mut Desk| desk.read(&servable, protocol, &body, bounds).map(|asked| (asked, desk.take()));
-            self.compute.run(reading, deadline, read).await?
+        let reading = reading(call);
+        let here = match call.body.len() <= INLINE_BYTES {
+            true => with_desk(|desk| {
+                read_small(desk, servable, call, bounds).map(|asked| asked.map(|asked| (asked, desk.take())))
+            })?,
+            false => None,
+        };
+        let small = here.is_some();
+        let (asked, batch) = match here {
+            Some(read) => read,
+            None => {
+                let (servable, body) = (Arc::clone(servable), call.body.clone());
+                let read = move |desk: &mut Desk| {
+                    desk.read(&servable, protocol, &body, bounds).map(|asked| (asked, desk.take()))
+                };
+                self.compute.run(reading, deadline, read).await?
+            }
         };
         let rows = batch.rows();
         let scored = predictor.score(batch, encode::want(&servable.schema, &asked), deadline).await?;
@@ -184,7 +192,7 @@ impl Shared {
         bounds: Bounds,
         scoring: Duration,
     ) -> Result<Answer, Refusal> {
-        let reading = Duration::from_nanos((call.body.len() as f64 * NS_PER_BYTE) as u64);
+        let reading = reading(call);
         let (servable, body, protocol, deadline) =
             (Arc::clone(servable), call.body.clone(), call.protocol, call.deadline);
         self.compute
@@ -216,15 +224,25 @@ fn inline(
     call: &Call<'_>,
     bounds: Bounds,
 ) -> Result<Result<Answer, Duration>, Refusal> {
-    let rows_max = bounds.rows_max.min((INLINE_CELLS / servable.schema.features.len().max(1)).max(1));
-    let asked = match desk.read(servable, call.protocol, &call.body, Bounds { rows_max, ..bounds }) {
-        Err(refusal) if refusal.kind == Kind::TooLarge && rows_max < bounds.rows_max => {
-            return Ok(Err(cost(servable, (call.body.len() / 2).min(bounds.rows_max), false)));
-        }
-        asked => asked?,
+    let Some(asked) = read_small(desk, servable, call, bounds)? else {
+        return Ok(Err(cost(servable, (call.body.len() / 2).min(bounds.rows_max), false)));
     };
     let cost = cost(servable, desk.rows(), asked.contributions);
     if cost > INLINE { Ok(Err(cost)) } else { desk.answer(servable, asked).map(Ok) }
+}
+
+/// Reads a small body; none where it has more values than may be read here.
+fn read_small(desk: &mut Desk, servable: &Servable, call: &Call<'_>, bounds: Bounds) -> Result<Option<Asked>, Refusal> {
+    let rows_max = bounds.rows_max.min((INLINE_CELLS / servable.schema.features.len().max(1)).max(1));
+    match desk.read(servable, call.protocol, &call.body, Bounds { rows_max, ..bounds }) {
+        Err(refusal) if refusal.kind == Kind::TooLarge && rows_max < bounds.rows_max => Ok(None),
+        asked => asked.map(Some),
+    }
+}
+
+/// What reading a body takes, about.
+fn reading(call: &Call<'_>) -> Duration {
+    Duration::from_nanos((call.body.len() as f64 * NS_PER_BYTE) as u64)
 }
 
 fn cost(servable: &Servable, rows: usize, contributions: bool) -> Duration {
@@ -238,11 +256,12 @@ mod tests {
 
     use headgate_contract::Manifest;
     use headgate_contract::route::Choice;
-    use headgate_engine::{Format, Limits as EngineLimits};
+    use headgate_engine::{Batch, Format, Limits as EngineLimits, Outputs, Want};
     use serde_json::json;
 
     use super::*;
     use crate::config::Config;
+    use crate::runtime::{Runtime, Scored};
     use crate::schema::Schema;
 
     fn servable(features: usize) -> Arc<Servable> {
@@ -287,6 +306,41 @@ mod tests {
         let headers = HeaderMap::new();
         let call = Call { protocol: Protocol::V1, target, chosen: None, deadline, headers: &headers, body };
         shared().answer(servable, &call, Bounds { rows_max: 100_000, strict: false }).await
+    }
+
+    /// Gives 1 for each row, somewhere else.
+    #[derive(Debug)]
+    struct Elsewhere;
+
+    impl Predictor for Elsewhere {
+        fn score(&self, batch: Batch, _: Want, _: Instant) -> Scored<'_> {
+            Box::pin(async move { Ok(Outputs { values: vec![1.0; batch.rows()], ..Outputs::default() }) })
+        }
+
+        fn misfit(&self, _: &Schema) -> Option<String> {
+            None
+        }
+
+        fn memory_bytes(&self) -> usize {
+            0
+        }
+
+        fn cost_ns_per_row(&self) -> f64 {
+            0.0
+        }
+    }
+
+    #[tokio::test]
+    async fn nor_where_it_is_scored_elsewhere() {
+        let here = Arc::into_inner(servable(64)).unwrap();
+        let series = Arc::clone(&here.series);
+        let schema =
+            Schema::new(here.schema.model.clone(), here.schema.version, here.schema.digest, &here.manifest.signature);
+        let runtime = Runtime::Predictor(Arc::new(Elsewhere));
+        let there = Arc::new(Servable::new(schema.unwrap(), here.manifest.clone(), series, runtime, ()));
+        assert_eq!(answer(&there, 1_000).await.unwrap().rows, 1_000);
+        let refused = answer(&there, 3_000).await.unwrap_err();
+        assert!(refused.kind == Kind::Overloaded && refused.message.contains("waiting"), "{refused}");
     }
 
     #[tokio::test]
