@@ -4,14 +4,17 @@
 //! seen are *missing*; an absent feature gets its default, else is missing, else, where it is required, an error.
 //! `Infinity` and `-Infinity`, bare or as text, are numbers; booleans are 0 and 1; a number written as text is a type
 //! error. JSON numbers are read as 64-bit floats whatever type the tensor declares. Rows are counted from 0.
+//!
+//! What is wrong with a row's values is that row's fault ([`Faults`]); what is wrong with the body fails the call.
 
-use headgate_contract::route::Protocol;
+use headgate_contract::Kind;
 use headgate_engine::{Batch, Texts};
 
 use crate::refusal::{Refusal, shorten};
 use crate::schema::{Mismatch, Schema};
 
 pub mod columns;
+pub mod faults;
 pub mod ignored;
 pub mod json;
 mod number;
@@ -20,11 +23,35 @@ mod rows;
 mod v1;
 mod v2;
 
+pub use faults::Faults;
 pub use ignored::Ignored;
 use json::{JsonError, Reader, Scalar};
 
 /// The most values that one call may make, in rows x features: 128 MiB.
 pub const CELLS_MAX: usize = 16 << 20;
+
+/// How a body is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Open Inference Protocol v2 in JSON; where tensors in binary follow it, the JSON has so many bytes.
+    V2 {
+        /// Length of the JSON.
+        json_bytes: Option<usize>,
+    },
+    /// TF Serving's and KServe's v1.
+    V1,
+    /// JSON as MLflow's and SageMaker's clients send it.
+    Frame,
+    /// Lines of CSV.
+    Csv {
+        /// Whether the reply is CSV too.
+        reply: bool,
+    },
+    /// A `ModelInferRequest` as a message of gRPC holds it.
+    Protobuf,
+    /// An Arrow IPC stream.
+    Arrow,
+}
 
 /// What bounds a body.
 #[derive(Clone, Copy, Debug)]
@@ -36,18 +63,35 @@ pub struct Bounds {
 }
 
 /// What a body asked for, beside the rows that are now in the batch.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Asked {
-    /// The request's id, as JSON text.
+    /// The request's id.
     pub id: Option<String>,
-    /// The outputs asked for, by place in the schema; none where the caller leaves it to us.
-    pub outputs: Option<Vec<usize>>,
+    /// The outputs asked for; none where the caller leaves it to us.
+    pub outputs: Option<Vec<Wanted>>,
+    /// Whether outputs that do not say so are sent in binary.
+    pub binary: bool,
     /// Whether the reply says what each feature added.
     pub contributions: bool,
+    /// Whether bad rows fail alone, and the reply says which and why.
+    pub row_status: bool,
+    /// Rows that came, those of [`Asked::faults`] included.
+    pub rows: usize,
+    /// Rows that are not in the batch, as they can't be scored.
+    pub faults: Faults,
     /// Features that the version does not know.
     pub ignored: Ignored,
     /// How the reply is written.
     pub shape: Shape,
+}
+
+/// An output that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its place in the schema.
+    pub output: usize,
+    /// Whether it is to be sent in binary, where the caller says so.
+    pub binary: Option<bool>,
 }
 
 /// How a reply is written.
@@ -60,6 +104,15 @@ pub enum Shape {
     Predictions,
     /// As TF Serving's `outputs`, column by column.
     Columns,
+    /// As lines of CSV.
+    Csv,
+    /// As a `ModelInferResponse`.
+    Protobuf {
+        /// Whether the tensors are in `raw_output_contents`.
+        raw: bool,
+    },
+    /// As an Arrow IPC stream.
+    Arrow,
 }
 
 /// Values on their way to the batch; its allocation is kept between calls.
@@ -74,13 +127,14 @@ struct Body<'a> {
     bounds: Bounds,
     reader: Reader<'a>,
     ignored: Ignored,
+    faults: Faults,
     /// What text features name by place.
     texts: Texts,
 }
 
 /// Reads a body into `batch`.
 pub fn decode(
-    protocol: Protocol,
+    form: Form,
     bytes: &[u8],
     schema: &Schema,
     bounds: Bounds,
@@ -93,13 +147,15 @@ pub fn decode(
     for default in &schema.default_texts {
         texts.push(default);
     }
-    let mut body = Body { schema, bounds, reader: Reader::new(bytes), ignored: Ignored::default(), texts };
-    let asked = match protocol {
-        Protocol::V2 => v2::decode(&mut body, &mut staging.values, batch),
-        Protocol::V1 => v1::decode(&mut body, &mut staging.values, batch),
+    let reader = Reader::new(bytes);
+    let mut body = Body { schema, bounds, reader, ignored: Ignored::default(), faults: Faults::default(), texts };
+    let asked = match form {
+        Form::V2 { json_bytes: None } => v2::decode(&mut body, &mut staging.values, batch),
+        Form::V1 => v1::decode(&mut body, &mut staging.values, batch),
+        _ => Err(Refusal::new(Kind::UnsupportedMedia, "a body in this form is not read here")),
     };
-    *batch.texts_mut() = body.texts;
-    asked
+    *batch.texts_mut() = std::mem::take(&mut body.texts);
+    body.finish(asked?, batch)
 }
 
 // === impl Staging ===
@@ -121,10 +177,29 @@ impl Body<'_> {
         Refusal::invalid(format!("model '{}' version {}: {what}", self.schema.model, self.schema.version))
     }
 
-    /// A refusal that names the model, the row and the feature.
-    fn mismatch(&self, row: usize, feature: usize, mismatch: &Mismatch) -> Refusal {
+    /// Takes note that a row has a value that its feature does not take; missing stands in its place.
+    #[cold]
+    fn mismatch(&mut self, row: usize, feature: usize, mismatch: &Mismatch) -> f64 {
         let name = self.schema.features.get(feature).map_or("", |f| &f.name);
-        self.refuse(format_args!("row {row}, feature '{name}': {} came, {} expected", mismatch.came, mismatch.expected))
+        let (came, expected) = (&mismatch.came, mismatch.expected);
+        self.faults.add(row, format_args!("row {row}, feature '{name}': {came} came, {expected} expected"));
+        f64::NAN
+    }
+
+    /// Takes rows that can't be scored out of the batch, or refuses the call for them.
+    fn finish(self, mut asked: Asked, batch: &mut Batch) -> Result<Asked, Refusal> {
+        asked.rows = batch.rows();
+        if asked.rows == 0 {
+            return Err(self.refuse("no rows came, at least one expected"));
+        }
+        if !self.faults.is_empty() {
+            if !asked.row_status {
+                return Err(self.refuse(&self.faults));
+            }
+            batch.retain(|row| self.faults.reason(row).is_none());
+        }
+        (asked.ignored, asked.faults) = (self.ignored, self.faults);
+        Ok(asked)
     }
 
     /// Reads the value of a feature.
@@ -138,13 +213,23 @@ impl Body<'_> {
         }
         match self.reader.scalar()? {
             Some(Scalar::Text(text)) if known.is_text() => Ok(self.texts.push(&text) as f64),
-            Some(scalar) => known.value(&scalar).map_err(|m| self.mismatch(row, feature, &m)),
+            Some(scalar) => Ok(known.value(&scalar).unwrap_or_else(|m| self.mismatch(row, feature, &m))),
             None => {
                 let came = if self.reader.peek() == Some(b'[') { "an array" } else { "an object" };
                 let expected = if known.is_numeric() { "a number" } else { "a text" };
-                Err(self.mismatch(row, feature, &Mismatch { came: came.to_owned(), expected }))
+                self.reader.skip()?;
+                Ok(self.mismatch(row, feature, &Mismatch { came: came.to_owned(), expected }))
             }
         }
+    }
+
+    /// The place of the output of that name.
+    fn output(&self, name: &str) -> Result<usize, Refusal> {
+        self.schema.outputs.iter().position(|o| *o.name == *name).ok_or_else(|| {
+            let known = self.schema.outputs.iter().map(|o| o.name.as_ref()).collect::<Vec<_>>().join("', '");
+            let name = shorten(name, 80);
+            self.refuse(format_args!("output '{name}' is not known: '{known}' expected"))
+        })
     }
 
     /// Takes note of a feature that the version does not know; its value is still to be skipped.
@@ -163,7 +248,7 @@ impl Body<'_> {
         let most = self.bounds.rows_max.min(CELLS_MAX / self.schema.features.len().max(1));
         if rows > most {
             return Err(Refusal::new(
-                headgate_contract::Kind::TooLarge,
+                Kind::TooLarge,
                 format!("model '{}': more than {most} rows in one call", self.schema.model),
             ));
         }

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use headgate_contract::route::{Protocol, Target};
+use headgate_contract::route::Target;
 use headgate_contract::{Digest, Kind, ModelName, Version};
+use headgate_engine::Outputs;
 use http::HeaderMap;
 use tokio::time::Instant;
 
 use crate::compute::{Compute, with_desk};
 use crate::config::Limits;
-use crate::decode::{Asked, Bounds};
+use crate::decode::{Asked, Bounds, Form};
 use crate::encode;
 use crate::fleet::Board;
 use crate::metrics::{Metrics, Outcome};
@@ -55,7 +56,7 @@ pub struct Shared {
 #[derive(Debug)]
 pub struct Call<'a> {
     /// How its body is written.
-    pub protocol: Protocol,
+    pub form: Form,
     /// The model, and which of its versions.
     pub target: Target,
     /// The version that a gateway chose, and its digest.
@@ -157,7 +158,7 @@ impl Shared {
         call: &Call<'_>,
         bounds: Bounds,
     ) -> Result<Answer, Refusal> {
-        let (protocol, deadline) = (call.protocol, call.deadline);
+        let (form, deadline) = (call.form, call.deadline);
         let reading = reading(call);
         let here = match call.body.len() <= INLINE_BYTES {
             true => with_desk(|desk| {
@@ -170,19 +171,21 @@ impl Shared {
             Some(read) => read,
             None => {
                 let (servable, body) = (Arc::clone(servable), call.body.clone());
-                let read = move |desk: &mut Desk| {
-                    desk.read(&servable, protocol, &body, bounds).map(|asked| (asked, desk.take()))
-                };
+                let read =
+                    move |desk: &mut Desk| desk.read(&servable, form, &body, bounds).map(|asked| (asked, desk.take()));
                 self.compute.run(reading, deadline, read).await?
             }
         };
-        let rows = batch.rows();
-        let scored = predictor.score(batch, encode::want(&servable.schema, &asked), deadline).await?;
+        let scored = match batch.rows() {
+            // Every row is at fault: there is nothing to score.
+            0 => Outputs::default(),
+            _ => predictor.score(batch, encode::want(&servable.schema, &asked), deadline).await?,
+        };
         if small {
-            return Ok(Answer::new(servable, asked, rows, &scored));
+            return Ok(Answer::new(servable, asked, &scored));
         }
         let servable = Arc::clone(servable);
-        self.compute.run(reading, deadline, move |_| Ok(Answer::new(&servable, asked, rows, &scored))).await
+        self.compute.run(reading, deadline, move |_| Ok(Answer::new(&servable, asked, &scored))).await
     }
 
     async fn elsewhere(
@@ -193,11 +196,10 @@ impl Shared {
         scoring: Duration,
     ) -> Result<Answer, Refusal> {
         let reading = reading(call);
-        let (servable, body, protocol, deadline) =
-            (Arc::clone(servable), call.body.clone(), call.protocol, call.deadline);
+        let (servable, body, form, deadline) = (Arc::clone(servable), call.body.clone(), call.form, call.deadline);
         self.compute
             .run(reading + scoring, deadline, move |desk| {
-                let asked = desk.read(&servable, protocol, &body, bounds)?;
+                let asked = desk.read(&servable, form, &body, bounds)?;
                 // Known only now, where the body was not read before: contributions cost a multiple of scoring.
                 let scoring = cost(&servable, desk.rows(), asked.contributions);
                 if asked.contributions && Instant::now() + scoring > deadline {
@@ -234,7 +236,7 @@ fn inline(
 /// Reads a small body; none where it has more values than may be read here.
 fn read_small(desk: &mut Desk, servable: &Servable, call: &Call<'_>, bounds: Bounds) -> Result<Option<Asked>, Refusal> {
     let rows_max = bounds.rows_max.min((INLINE_CELLS / servable.schema.features.len().max(1)).max(1));
-    match desk.read(servable, call.protocol, &call.body, Bounds { rows_max, ..bounds }) {
+    match desk.read(servable, call.form, &call.body, Bounds { rows_max, ..bounds }) {
         Err(refusal) if refusal.kind == Kind::TooLarge && rows_max < bounds.rows_max => Ok(None),
         asked => asked.map(Some),
     }
@@ -256,7 +258,7 @@ mod tests {
 
     use headgate_contract::Manifest;
     use headgate_contract::route::Choice;
-    use headgate_engine::{Batch, Format, Limits as EngineLimits, Outputs, Want};
+    use headgate_engine::{Batch, Format, Limits as EngineLimits, Want};
     use serde_json::json;
 
     use super::*;
@@ -304,7 +306,7 @@ mod tests {
         let target = Target { model: "m".parse().unwrap(), choice: Choice::Any };
         let deadline = Instant::now() + Duration::from_secs(60);
         let headers = HeaderMap::new();
-        let call = Call { protocol: Protocol::V1, target, chosen: None, deadline, headers: &headers, body };
+        let call = Call { form: Form::V1, target, chosen: None, deadline, headers: &headers, body };
         shared().answer(servable, &call, Bounds { rows_max: 100_000, strict: false }).await
     }
 
@@ -363,7 +365,7 @@ mod tests {
         let mut desk = Desk::default();
         let bounds = Bounds { rows_max: 1_000_000, strict: false };
         let body = json!({"parameters": {"contributions": true}, "instances": vec![json!({}); 258_112]}).to_string();
-        let refused = desk.read(&servable, Protocol::V1, body.as_bytes(), bounds).unwrap_err();
+        let refused = desk.read(&servable, Form::V1, body.as_bytes(), bounds).unwrap_err();
         assert!(refused.kind == Kind::TooLarge && refused.message.contains("258111 at most"), "{refused}");
     }
 }

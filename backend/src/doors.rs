@@ -21,6 +21,7 @@ use crate::dispatch::Shared;
 
 mod body;
 mod fleet;
+mod form;
 mod info;
 mod predict;
 mod reply;

@@ -8,16 +8,57 @@ use headgate_contract::manifest::Dtype;
 use headgate_contract::manifest::signature::Role;
 use headgate_engine::{Outputs, Want};
 
-use crate::decode::{Asked, Shape};
+use crate::decode::{Asked, Shape, Wanted};
 use crate::schema::{Output, Schema};
 
 mod contributions;
+mod row_status;
+
+/// A reply's body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Encoded {
+    /// The body.
+    pub bytes: Vec<u8>,
+    /// What it is.
+    pub content: Content,
+    /// Where tensors in binary follow the JSON: its length.
+    pub json_bytes: Option<usize>,
+}
+
+/// What a reply's body is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Content {
+    /// JSON.
+    #[default]
+    Json,
+    /// JSON, and tensors in binary behind it.
+    Binary,
+    /// Lines of CSV.
+    Csv,
+    /// A message of Protocol Buffers.
+    Protobuf,
+    /// An Arrow IPC stream.
+    Arrow,
+}
+
+impl Content {
+    /// The media type.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Content::Json => "application/json",
+            Content::Binary => "application/octet-stream",
+            Content::Csv => "text/csv",
+            Content::Protobuf => "application/x-protobuf",
+            Content::Arrow => "application/vnd.apache.arrow.stream",
+        }
+    }
+}
 
 /// Which outputs a reply has, in order.
 fn chosen<'s>(schema: &'s Schema, asked: &'s Asked) -> impl Iterator<Item = &'s Output> + Clone {
     let listed = asked.outputs.as_deref().unwrap_or_default();
     let all = asked.outputs.is_none();
-    let picked = listed.iter().filter_map(|at| schema.outputs.get(*at));
+    let picked = listed.iter().filter_map(|wanted: &Wanted| schema.outputs.get(wanted.output));
     picked.chain(schema.outputs.iter().filter(move |o| all && o.role == Role::Value))
 }
 
@@ -27,16 +68,35 @@ pub fn want(schema: &Schema, asked: &Asked) -> Want {
     Want { margins: has(Role::Margin), outputs: has(Role::Value), contributions: asked.contributions }
 }
 
-/// Writes a reply of `rows` rows.
-pub fn encode(schema: &Schema, asked: &Asked, rows: usize, scores: &Outputs) -> Vec<u8> {
+/// Writes a reply.
+pub fn encode(schema: &Schema, asked: &Asked, scores: &Outputs) -> Encoded {
+    if asked.faults.is_empty() {
+        return written(schema, asked, scores);
+    }
+    let spread = |values: &[f64], width| asked.faults.spread(values, width, asked.rows);
+    let (margins, values) = (schema.width(Role::Margin), schema.width(Role::Value));
+    let contributions = if asked.contributions { margins.max(1) * (schema.features.len() + 1) } else { 0 };
+    let scores = Outputs {
+        margins: spread(&scores.margins, margins),
+        values: spread(&scores.values, values),
+        contributions: spread(&scores.contributions, contributions),
+        texts: scores.texts.clone(),
+    };
+    written(schema, asked, &scores)
+}
+
+fn written(schema: &Schema, asked: &Asked, scores: &Outputs) -> Encoded {
+    let rows = asked.rows;
     let columns: usize = chosen(schema, asked).map(|o| o.width).sum();
     let mut body = Vec::with_capacity(192 + (rows * columns + scores.contributions.len()) * 20);
     match asked.shape {
         Shape::Tensors => tensors(&mut body, schema, asked, rows, scores),
         Shape::Predictions => predictions(&mut body, schema, asked, rows, scores),
         Shape::Columns => columns_of(&mut body, schema, asked, rows, scores),
+        // Each comes with the form that asks for it.
+        Shape::Csv | Shape::Protobuf { .. } | Shape::Arrow => {}
     }
-    body
+    Encoded { bytes: body, content: Content::Json, json_bytes: None }
 }
 
 fn tensors(body: &mut Vec<u8>, schema: &Schema, asked: &Asked, rows: usize, scores: &Outputs) {
@@ -46,7 +106,7 @@ fn tensors(body: &mut Vec<u8>, schema: &Schema, asked: &Asked, rows: usize, scor
     body.extend_from_slice(format!("\",\"model_version\":\"{}\"", schema.version).as_bytes());
     if let Some(id) = &asked.id {
         body.extend_from_slice(b",\"id\":");
-        body.extend_from_slice(id.as_bytes());
+        text(body, id);
     }
     body.extend_from_slice(b",\"outputs\":[");
     for (at, output) in chosen(schema, asked).enumerate() {
@@ -67,6 +127,10 @@ fn tensors(body: &mut Vec<u8>, schema: &Schema, asked: &Asked, rows: usize, scor
     if asked.contributions {
         comma(body, chosen(schema, asked).count());
         contributions::tensor(body, schema, rows, &scores.contributions);
+    }
+    if asked.row_status {
+        comma(body, chosen(schema, asked).count() + usize::from(asked.contributions));
+        row_status::tensor(body, asked);
     }
     body.extend_from_slice(b"]}");
 }
@@ -92,6 +156,9 @@ fn predictions(body: &mut Vec<u8>, schema: &Schema, asked: &Asked, rows: usize, 
     body.push(b']');
     if asked.contributions {
         contributions::rows(body, schema, rows, &scores.contributions);
+    }
+    if asked.row_status {
+        row_status::rows(body, asked);
     }
     body.push(b'}');
 }
@@ -119,6 +186,9 @@ fn columns_of(body: &mut Vec<u8>, schema: &Schema, asked: &Asked, rows: usize, s
     }
     if asked.contributions {
         contributions::rows(body, schema, rows, &scores.contributions);
+    }
+    if asked.row_status {
+        row_status::rows(body, asked);
     }
     body.push(b'}');
 }
@@ -200,9 +270,10 @@ mod tests {
         Schema::new("m/a".parse().unwrap(), Version::FIRST, Digest::of(""), &signature).unwrap()
     }
 
-    fn written(schema: &Schema, asked: &Asked, rows: usize, values: &[f64], margins: &[f64]) -> String {
+    fn text_of(schema: &Schema, asked: &Asked, rows: usize, values: &[f64], margins: &[f64]) -> String {
         let scores = Outputs { values: values.to_vec(), margins: margins.to_vec(), ..Outputs::default() };
-        String::from_utf8(encode(schema, asked, rows, &scores)).unwrap()
+        let asked = Asked { rows, ..asked.clone() };
+        String::from_utf8(encode(schema, &asked, &scores).bytes).unwrap()
     }
 
     #[test]
@@ -211,16 +282,17 @@ mod tests {
             output("margin", Role::Margin, Dtype::Fp64, 1),
             output("probability", Role::Value, Dtype::Fp64, 1),
         ]);
-        let asked = Asked { id: Some("\"7\"".into()), ..Asked::default() };
+        let asked = Asked { id: Some("7".into()), ..Asked::default() };
         assert_eq!(want(&schema, &asked), Want { margins: false, outputs: true, contributions: false });
         assert_eq!(
-            written(&schema, &asked, 2, &[0.1, 1.0], &[]),
+            text_of(&schema, &asked, 2, &[0.1, 1.0], &[]),
             r#"{"model_name":"m/a","model_version":"1","id":"7","outputs":[{"name":"probability","shape":[2],"datatype":"FP64","data":[0.1,1.0]}]}"#
         );
-        let asked = Asked { outputs: Some(vec![1, 0]), ..Asked::default() };
+        let asked =
+            Asked { outputs: Some([1, 0].map(|output| Wanted { output, binary: None }).into()), ..Asked::default() };
         assert_eq!(want(&schema, &asked), Want { margins: true, outputs: true, contributions: false });
         assert!(
-            written(&schema, &asked, 1, &[0.5], &[-2.0])
+            text_of(&schema, &asked, 1, &[0.5], &[-2.0])
                 .ends_with(r#"{"name":"margin","shape":[1],"datatype":"FP64","data":[-2.0]}]}"#)
         );
     }
@@ -228,11 +300,11 @@ mod tests {
     #[test]
     fn contributions_follow_the_outputs() {
         let schema = schema(vec![output("p", Role::Value, Dtype::Fp64, 1)]);
-        let asked = |shape| Asked { contributions: true, shape, ..Asked::default() };
+        let asked = |shape| Asked { contributions: true, rows: 2, shape, ..Asked::default() };
         assert!(want(&schema, &asked(Shape::Tensors)).contributions);
         let write = |shape, contributions: &[f64]| {
             let scores = Outputs { values: vec![0.5; 2], contributions: contributions.to_vec(), ..Outputs::default() };
-            String::from_utf8(encode(&schema, &asked(shape), 2, &scores)).unwrap()
+            String::from_utf8(encode(&schema, &asked(shape), &scores).bytes).unwrap()
         };
         let (one, two) = ([1.0, 0.25, f64::NAN, 0.5], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
         let tensor = |shape, data| {
@@ -250,7 +322,7 @@ mod tests {
     fn what_json_lacks_and_f32() {
         let schema = schema(vec![output("p", Role::Value, Dtype::Fp32, 3)]);
         let asked = Asked { shape: Shape::Predictions, ..Asked::default() };
-        let text = written(&schema, &asked, 1, &[f64::NAN, f64::NEG_INFINITY, f64::from(0.1f32)], &[]);
+        let text = text_of(&schema, &asked, 1, &[f64::NAN, f64::NEG_INFINITY, f64::from(0.1f32)], &[]);
         assert_eq!(text, r#"{"predictions":[[null,"-Infinity",0.1]]}"#);
     }
 
@@ -261,12 +333,12 @@ mod tests {
         let scores = [0.25, 0.75, 1.0, 0.5, 0.5, 0.0];
         let asked = Asked { shape: Shape::Predictions, ..Asked::default() };
         assert_eq!(
-            written(&schema, &asked, 2, &scores, &[]),
+            text_of(&schema, &asked, 2, &scores, &[]),
             r#"{"predictions":[{"p":[0.25,0.75],"class":1},{"p":[0.5,0.5],"class":0}]}"#
         );
         let asked = Asked { shape: Shape::Columns, ..Asked::default() };
         assert_eq!(
-            written(&schema, &asked, 2, &scores, &[]),
+            text_of(&schema, &asked, 2, &scores, &[]),
             r#"{"outputs":{"p":[[0.25,0.75],[0.5,0.5]],"class":[1,0]}}"#
         );
     }

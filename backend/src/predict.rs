@@ -1,11 +1,10 @@
 //! One call on one version: decode, score, encode. The one path that requests and golden rows take.
 
 use headgate_contract::Kind;
-use headgate_contract::route::Protocol;
 use headgate_engine::{Batch, Outputs, Scratch, Want};
 
-use crate::decode::{self, Asked, Bounds, CELLS_MAX, Ignored, Staging};
-use crate::encode;
+use crate::decode::{self, Asked, Bounds, CELLS_MAX, Form, Ignored, Staging};
+use crate::encode::{self, Encoded};
 use crate::refusal::Refusal;
 use crate::servable::Servable;
 
@@ -25,7 +24,7 @@ pub struct Desk {
 #[derive(Debug)]
 pub struct Answer {
     /// The reply's body.
-    pub body: Vec<u8>,
+    pub body: Encoded,
     /// Rows that were scored.
     pub rows: usize,
     /// Features that the version does not know.
@@ -34,15 +33,9 @@ pub struct Answer {
 
 impl Desk {
     /// Decodes a body; its rows are now on the desk.
-    pub fn read(
-        &mut self,
-        servable: &Servable,
-        protocol: Protocol,
-        body: &[u8],
-        bounds: Bounds,
-    ) -> Result<Asked, Refusal> {
+    pub fn read(&mut self, servable: &Servable, form: Form, body: &[u8], bounds: Bounds) -> Result<Asked, Refusal> {
         let schema = &servable.schema;
-        let asked = decode::decode(protocol, body, schema, bounds, &mut self.staging, &mut self.batch)?;
+        let asked = decode::decode(form, body, schema, bounds, &mut self.staging, &mut self.batch)?;
         if asked.contributions {
             self.check_contributions(servable)?;
         }
@@ -88,9 +81,12 @@ impl Desk {
 
     /// Scores the rows on the desk and writes the reply.
     pub fn answer(&mut self, servable: &Servable, asked: Asked) -> Result<Answer, Refusal> {
-        let rows = self.rows();
+        if self.rows() == 0 {
+            // Every row is at fault: there is nothing to score.
+            return Ok(Answer::new(servable, asked, &Outputs::default()));
+        }
         let outputs = self.score(servable, encode::want(&servable.schema, &asked))?;
-        Ok(Answer::new(servable, asked, rows, outputs))
+        Ok(Answer::new(servable, asked, outputs))
     }
 
     /// Gives back what a large call took, whatever became of it.
@@ -105,7 +101,8 @@ impl Desk {
 
 impl Answer {
     /// Writes the reply for rows that were scored.
-    pub fn new(servable: &Servable, asked: Asked, rows: usize, outputs: &Outputs) -> Self {
-        Self { body: encode::encode(&servable.schema, &asked, rows, outputs), rows, ignored: asked.ignored }
+    pub fn new(servable: &Servable, asked: Asked, outputs: &Outputs) -> Self {
+        let body = encode::encode(&servable.schema, &asked, outputs);
+        Self { body, rows: asked.rows - asked.faults.len(), ignored: asked.ignored }
     }
 }

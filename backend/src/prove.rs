@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use headgate_contract::Kind;
 use headgate_contract::manifest::golden::{Cell, Golden, Precision, Results};
-use headgate_contract::route::Protocol;
 use headgate_engine::{MarginKind, Outputs, Want};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use crate::decode::Bounds;
+use crate::decode::{Bounds, Form};
 use crate::life::stage::{Failure, off_thread};
 use crate::predict::Desk;
 use crate::refusal::Refusal;
@@ -50,7 +49,7 @@ pub async fn prove(servable: Servable) -> Result<Servable, Failure> {
 fn read(servable: &Servable, desk: &mut Desk) -> Result<(), Failure> {
     let Some(golden) = &servable.manifest.golden else { return Ok(()) };
     let bounds = Bounds { rows_max: golden.rows, strict: true };
-    let asked = desk.read(servable, Protocol::V1, &body(golden), bounds);
+    let asked = desk.read(servable, Form::V1, &body(golden), bounds);
     asked.map(drop).map_err(|e| Failure::own(format!("golden rows are refused: {e}")))
 }
 

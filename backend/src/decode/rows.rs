@@ -41,31 +41,34 @@ impl<'v> Rows<'v> {
     fn array(&mut self, body: &mut Body<'_>) -> Result<(), Refusal> {
         body.reader.open_array()?;
         let width = body.schema.features.len();
+        let start = self.values.len();
         let mut at = 0;
         while body.reader.element(at == 0)? {
-            if at == width {
-                return Err(
-                    body.refuse(format_args!("row {}: more than {width} values, one a feature expected", self.rows))
-                );
+            if at < width {
+                let value = body.value(self.rows, at)?;
+                self.values.push(value);
+            } else {
+                body.reader.skip()?;
             }
-            let value = body.value(self.rows, at)?;
-            self.values.push(value);
             at += 1;
         }
-        if at < width {
-            return Err(body.refuse(format_args!("row {}: {at} values came, {width} expected", self.rows)));
+        if at != width {
+            let row = self.rows;
+            body.faults.add(row, format_args!("row {row}: {at} values came, {width} expected, one a feature"));
+            self.values.resize(start + width, f64::NAN);
         }
         self.known = true;
         Ok(())
     }
 
     fn single(&mut self, body: &mut Body<'_>) -> Result<(), Refusal> {
-        if body.schema.features.len() != 1 {
-            let width = body.schema.features.len();
-            return Err(body.refuse(format_args!(
-                "row {}: a single value came, an array of {width} or an object with feature names expected",
-                self.rows
-            )));
+        let width = body.schema.features.len();
+        if width != 1 {
+            let row = self.rows;
+            let words = "an object with feature names expected";
+            body.faults.add(row, format_args!("row {row}: a single value came, an array of {width} or {words}"));
+            self.values.resize(self.values.len() + width, f64::NAN);
+            return Ok(body.reader.skip()?);
         }
         let value = body.value(self.rows, 0)?;
         self.values.push(value);
@@ -89,8 +92,8 @@ impl<'v> Rows<'v> {
                 continue;
             };
             if self.seen[feature] == self.rows + 1 {
-                let name = shorten(&name, 80);
-                return Err(body.refuse(format_args!("row {}: feature '{name}' is sent twice", self.rows)));
+                let (row, name) = (self.rows, shorten(&name, 80));
+                body.faults.add(row, format_args!("row {row}: feature '{name}' is sent twice"));
             }
             self.seen[feature] = self.rows + 1;
             self.values[start + feature] = body.value(self.rows, feature)?;
@@ -99,9 +102,8 @@ impl<'v> Rows<'v> {
         }
         for (feature, seen) in body.schema.features.iter().zip(&self.seen) {
             if feature.required && *seen != self.rows + 1 {
-                return Err(
-                    body.refuse(format_args!("row {}: feature '{}' is required and absent", self.rows, feature.name))
-                );
+                let row = self.rows;
+                body.faults.add(row, format_args!("row {row}: feature '{}' is required and absent", feature.name));
             }
         }
         Ok(())

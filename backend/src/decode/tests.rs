@@ -27,15 +27,16 @@ fn schema(inputs: Vec<Input>) -> Schema {
     Schema::new("bank".parse().unwrap(), Version::FIRST, Digest::of(""), &signature(inputs)).unwrap()
 }
 
+const V2: Form = Form::V2 { json_bytes: None };
 const BOUNDS: Bounds = Bounds { rows_max: 1000, strict: false };
 
-fn read(protocol: Protocol, schema: &Schema, body: &str) -> Result<(Asked, Batch), Refusal> {
-    read_within(protocol, schema, body.as_bytes(), BOUNDS)
+fn read(form: Form, schema: &Schema, body: &str) -> Result<(Asked, Batch), Refusal> {
+    read_within(form, schema, body.as_bytes(), BOUNDS)
 }
 
-fn read_within(protocol: Protocol, schema: &Schema, body: &[u8], bounds: Bounds) -> Result<(Asked, Batch), Refusal> {
+fn read_within(form: Form, schema: &Schema, body: &[u8], bounds: Bounds) -> Result<(Asked, Batch), Refusal> {
     let mut batch = Batch::default();
-    let asked = decode(protocol, body, schema, bounds, &mut Staging::default(), &mut batch)?;
+    let asked = decode(form, body, schema, bounds, &mut Staging::default(), &mut batch)?;
     Ok((asked, batch))
 }
 
@@ -44,11 +45,11 @@ fn rows(batch: &Batch) -> Vec<Vec<String>> {
 }
 
 fn v1(body: Value) -> Result<(Asked, Batch), Refusal> {
-    read(Protocol::V1, &bank(), &body.to_string())
+    read(Form::V1, &bank(), &body.to_string())
 }
 
 fn v2(inputs: Value) -> Result<(Asked, Batch), Refusal> {
-    read(Protocol::V2, &bank(), &json!({ "inputs": inputs }).to_string())
+    read(V2, &bank(), &json!({ "inputs": inputs }).to_string())
 }
 
 fn says(result: Result<(Asked, Batch), Refusal>, words: &[&str]) {
@@ -96,9 +97,10 @@ fn v2_tensors_flat_nested_in_any_order_of_keys() {
     ] {
         let body =
             format!(r#"{{"parameters":{{}},"id":"a\"b","inputs":[{job},{age}],"outputs":[{{"name":"margin"}}]}}"#);
-        let (asked, batch) = read(Protocol::V2, &bank(), &body).unwrap();
+        let (asked, batch) = read(V2, &bank(), &body).unwrap();
         assert_eq!(rows(&batch), expected, "{body}");
-        assert_eq!((asked.id.as_deref(), asked.outputs.as_deref()), (Some(r#""a\"b""#), Some(&[1][..])));
+        let wanted = [Wanted { output: 1, binary: None }];
+        assert_eq!((asked.id.as_deref(), asked.outputs.as_deref()), (Some("a\"b"), Some(&wanted[..])));
     }
     let (_, batch) = v2(
         json!([{"name": "rows", "shape": [2, 3], "datatype": "BYTES", "data": [[1, "admin.", 5], [2, "student", 5]]}]),
@@ -117,7 +119,7 @@ fn contributions_are_asked_for_by_a_parameter() {
     let with = |parameters: &str| {
         let v1 = format!(r#"{{"parameters":{parameters},"instances":[{{"age":1}}]}}"#);
         let v2 = format!(r#"{{"inputs":[{age}],"parameters":{parameters}}}"#);
-        [read(Protocol::V1, &bank(), &v1), read(Protocol::V2, &bank(), &v2)]
+        [read(Form::V1, &bank(), &v1), read(V2, &bank(), &v2)]
     };
     for (parameters, asked) in [
         (r#"{"contributions":true}"#, true),
@@ -151,7 +153,7 @@ fn what_is_wrong_is_named() {
     says(v1(json!({"instances": [[1, "student", [2]]]})), &["row 0", "'balance'", "an array came"]);
     says(v1(json!({"instances": [[1, {"a": 1}, 2]]})), &["row 0", "'job'", "an object came"]);
     says(v1(json!({"instances": [[1, 2, 3], [1, 2]]})), &["row 1", "2 values came, 3 expected"]);
-    says(v1(json!({"instances": [[1, 2, 3, 4]]})), &["row 0", "more than 3 values"]);
+    says(v1(json!({"instances": [[1, 2, 3, 4]]})), &["row 0", "4 values came, 3 expected"]);
     says(v1(json!({"instances": [1]})), &["row 0", "a single value came"]);
     says(v1(json!({"instances": []})), &["no rows"]);
     says(v1(json!({"instances": 1})), &["'instances'", "array"]);
@@ -177,13 +179,13 @@ fn what_is_wrong_is_named() {
     let age = json!({"name": "age", "shape": [1], "datatype": "FP64", "data": [1]});
     says(v2(json!([age, age])), &["'age' is sent twice"]);
     let body = json!({"inputs": [age], "outputs": [{"name": "score"}]}).to_string();
-    says(read(Protocol::V2, &bank(), &body), &["'score'", "'probability', 'margin'"]);
-    says(read(Protocol::V1, &bank(), "{\"instances\":[[1,\"a\",2]"), &["ends too early"]);
-    says(read(Protocol::V1, &bank(), r#"{"instances":[{"age":1,"age":2}]}"#), &["row 0", "'age' is sent twice"]);
+    says(read(V2, &bank(), &body), &["'score'", "'probability', 'margin'"]);
+    says(read(Form::V1, &bank(), "{\"instances\":[[1,\"a\",2]"), &["ends too early"]);
+    says(read(Form::V1, &bank(), r#"{"instances":[{"age":1,"age":2}]}"#), &["row 0", "'age' is sent twice"]);
     let deep = format!("{{\"parameters\":{}", "[".repeat(10_000));
-    says(read(Protocol::V2, &bank(), &deep), &["nesting deeper than 64"]);
+    says(read(V2, &bank(), &deep), &["nesting deeper than 64"]);
     let deep = format!("{{\"instances\":{}", "[".repeat(10_000));
-    says(read(Protocol::V1, &bank(), &deep), &["row 0", "an array came"]);
+    says(read(Form::V1, &bank(), &deep), &["nesting deeper than 64"]);
 }
 
 #[test]
@@ -193,12 +195,12 @@ fn unknown_features_are_ignored_and_named_or_refused() {
     assert_eq!(batch.column(0), [1.0, 2.0]);
     assert_eq!((asked.ignored.to_string().as_str(), asked.ignored.values()), ("new,other", 3));
     let strict = Bounds { strict: true, ..BOUNDS };
-    says(read_within(Protocol::V1, &bank(), body.to_string().as_bytes(), strict), &["'new'", "strict"]);
+    says(read_within(Form::V1, &bank(), body.to_string().as_bytes(), strict), &["'new'", "strict"]);
     says(v1(json!({"instances": [{"Age": 1}]})), &["'age'"]);
     let all_optional = schema(vec![Input::numeric("x")]);
     let unknown = json!({"instances": [{"y": 1}]}).to_string();
-    says(read(Protocol::V1, &all_optional, &unknown), &["none of the features sent (y) is known", "'x'"]);
-    let (_, batch) = read(Protocol::V1, &all_optional, r#"{"instances":[{}]}"#).unwrap();
+    says(read(Form::V1, &all_optional, &unknown), &["none of the features sent (y) is known", "'x'"]);
+    let (_, batch) = read(Form::V1, &all_optional, r#"{"instances":[{}]}"#).unwrap();
     assert_eq!(rows(&batch), [["NaN"]]);
 }
 
@@ -206,19 +208,19 @@ fn unknown_features_are_ignored_and_named_or_refused() {
 fn rows_are_bounded_and_nothing_is_allocated_for_a_claim() {
     let single = schema(vec![Input::numeric("x")]);
     let body = format!(r#"{{"instances":[{}1]}}"#, "1,".repeat(1000));
-    assert_eq!(read(Protocol::V1, &single, &body).unwrap_err().kind, Kind::TooLarge);
+    assert_eq!(read(Form::V1, &single, &body).unwrap_err().kind, Kind::TooLarge);
     let body = r#"{"inputs":[{"name":"x","shape":[999999999999999],"datatype":"FP64","data":[1]}]}"#;
-    assert_eq!(read(Protocol::V2, &single, body).unwrap_err().kind, Kind::TooLarge);
+    assert_eq!(read(V2, &single, body).unwrap_err().kind, Kind::TooLarge);
     let wide = schema((0..5000).map(|n| Input::numeric(format!("f{n}"))).collect());
     let body = format!(r#"{{"instances":[{}{{}}]}}"#, "{},".repeat(9999));
     let bounds = Bounds { rows_max: 100_000, strict: false };
-    assert_eq!(read_within(Protocol::V1, &wide, body.as_bytes(), bounds).unwrap_err().kind, Kind::TooLarge);
+    assert_eq!(read_within(Form::V1, &wide, body.as_bytes(), bounds).unwrap_err().kind, Kind::TooLarge);
 }
 
 #[test]
 fn a_model_with_one_feature_takes_single_values_and_words() {
     let body = r#"{"instances":[1, null, NaN, "NaN", Infinity, "-Infinity", true]}"#;
-    let (_, batch) = read(Protocol::V1, &schema(vec![Input::numeric("x")]), body).unwrap();
+    let (_, batch) = read(Form::V1, &schema(vec![Input::numeric("x")]), body).unwrap();
     let written: Vec<String> = batch.column(0).iter().map(|v| format!("{v:?}")).collect();
     assert_eq!(written, ["1.0", "NaN", "NaN", "NaN", "inf", "-inf", "1.0"]);
 }
@@ -243,23 +245,23 @@ proptest! {
         let object = |at: usize| json!({"job": jobs[at], "balance": balances[at], "age": ages[at]});
         let n = table.len();
         let forms = [
-            (Protocol::V1, json!({"instances": (0..n).map(row).collect::<Vec<_>>()})),
-            (Protocol::V1, json!({"instances": (0..n).map(object).collect::<Vec<_>>()})),
-            (Protocol::V1, json!({"inputs": {"age": ages, "job": jobs, "balance": balances}})),
-            (Protocol::V2, json!({"inputs": [
+            (Form::V1, json!({"instances": (0..n).map(row).collect::<Vec<_>>()})),
+            (Form::V1, json!({"instances": (0..n).map(object).collect::<Vec<_>>()})),
+            (Form::V1, json!({"inputs": {"age": ages, "job": jobs, "balance": balances}})),
+            (V2, json!({"inputs": [
                 {"name": "job", "shape": [n], "datatype": "BYTES", "data": jobs},
                 {"name": "balance", "shape": [n, 1], "datatype": "FP64", "data": balances},
                 {"name": "age", "shape": [n], "datatype": "FP64", "data": ages}]})),
-            (Protocol::V2, json!({"inputs": [
+            (V2, json!({"inputs": [
                 {"name": "all", "shape": [n, 3], "datatype": "FP64", "data": (0..n).map(row).collect::<Vec<_>>()}]})),
         ];
         let expected: Vec<[u64; 3]> = table.iter().map(|r| {
             let job = if r.1 == Some(true) { 1.0 } else { f64::NAN };
             [r.0.unwrap_or(f64::NAN).to_bits(), job.to_bits(), r.2.to_bits()]
         }).collect();
-        for (protocol, body) in forms {
+        for (form, body) in forms {
             let text = if pretty { serde_json::to_string_pretty(&body) } else { serde_json::to_string(&body) }.unwrap();
-            let (_, batch) = read(protocol, &schema, &text).unwrap();
+            let (_, batch) = read(form, &schema, &text).unwrap();
             let got: Vec<[u64; 3]> =
                 (0..n).map(|r| std::array::from_fn(|c| batch.column(c)[r].to_bits())).collect();
             prop_assert_eq!(&got, &expected, "{}", text);
@@ -290,10 +292,44 @@ proptest! {
             }
             if bytes.is_empty() { break; }
         }
-        for protocol in [Protocol::V1, Protocol::V2] {
-            if let Ok((_, batch)) = read_within(protocol, &bank(), &bytes, BOUNDS) {
+        for form in [Form::V1, V2] {
+            if let Ok((_, batch)) = read_within(form, &bank(), &bytes, BOUNDS) {
                 prop_assert!(batch.rows() > 0 && batch.columns() == 3);
             }
         }
     }
+}
+
+#[test]
+fn rows_fail_alone_where_that_is_asked_for() {
+    let bad = json!([
+        {"age": 1}, {"age": "x"}, {"job": "student"}, {"age": [1]}, {"age": 2, "balance": {"a": [1]}}, [1, "student", 3],
+        [1, 2], [1, "student", 3, [4]], 7, {"age": 3}
+    ]);
+    let status = json!({"row_status": true});
+    for body in [json!({"instances": bad, "parameters": status}), json!({"parameters": status, "instances": bad})] {
+        let (asked, batch) = v1(body).unwrap();
+        assert_eq!((asked.rows, asked.faults.len(), batch.column(0)), (10, 7, &[1.0, 1.0, 3.0][..]));
+        let why = |row| asked.faults.reason(row).unwrap();
+        assert_eq!(why(1), "row 1, feature 'age': text \"x\" came, a number expected");
+        assert_eq!(why(2), "row 2: feature 'age' is required and absent");
+        assert_eq!(why(3), "row 3, feature 'age': an array came, a number expected");
+        assert_eq!(why(4), "row 4, feature 'balance': an object came, a number expected");
+        assert!(
+            why(6).contains("2 values came") && why(7).contains("4 values came") && why(8).contains("single value")
+        );
+    }
+    let columns = json!({"inputs": {"age": [1, "x", [2], [3, 4]], "balance": [null, 1, 2, 3]}, "parameters": status});
+    let (asked, batch) = v1(columns).unwrap();
+    assert_eq!((asked.faults.reason(3).is_some(), batch.column(0)), (true, &[1.0, 2.0][..]));
+    let inputs = json!([{"name": "age", "shape": [3], "datatype": "FP64", "data": [1, "x", 3]}]);
+    let (asked, batch) = read(V2, &bank(), &json!({"inputs": inputs, "parameters": status}).to_string()).unwrap();
+    assert_eq!((asked.faults.len(), batch.column(0)), (1, &[1.0, 3.0][..]));
+    says(v1(json!({"instances": bad})), &["row 1, feature 'age'", "row 2: feature 'age'", "row 3", "and 4 rows more"]);
+}
+
+#[test]
+fn a_call_whose_rows_all_fail_is_still_answered() {
+    let (asked, batch) = v1(json!({"instances": [{"age": "x"}], "parameters": {"row_status": true}})).unwrap();
+    assert_eq!((asked.rows, asked.faults.len(), batch.rows()), (1, 1, 0));
 }

@@ -11,12 +11,12 @@ use crate::refusal::Refusal;
 pub(super) fn decode(body: &mut Body<'_>, values: &mut Vec<f64>, batch: &mut Batch) -> Result<Asked, Refusal> {
     body.reader.open_object()?;
     let mut shape = None;
-    let mut contributions = false;
+    let mut asked = Asked::default();
     let mut first = true;
     while let Some(key) = body.reader.key(first)? {
         first = false;
         if key == "parameters" {
-            contributions = parameters::contributions(body)?;
+            parameters::read(body, &mut asked)?;
             continue;
         }
         let rows = key == "instances";
@@ -45,10 +45,7 @@ pub(super) fn decode(body: &mut Body<'_>, values: &mut Vec<f64>, batch: &mut Bat
     let Some(shape) = shape else {
         return Err(body.refuse("'instances' is missing: {\"instances\": [row, ...]} expected"));
     };
-    if batch.rows() == 0 {
-        return Err(body.refuse("no rows came, at least one expected"));
-    }
-    Ok(Asked { id: None, outputs: None, contributions, ignored: std::mem::take(&mut body.ignored), shape })
+    Ok(Asked { shape, ..asked })
 }
 
 /// An object of columns, each an array of values, of arrays of one value, or one value for a single row.
@@ -86,11 +83,20 @@ fn column(body: &mut Body<'_>, feature: usize, values: &mut Vec<f64>) -> Result<
         let nested = body.reader.take(b'[');
         let value = body.value(rows, feature)?;
         values.push(value);
-        if nested && !body.reader.take(b']') {
-            let name = &body.schema.features[feature].name;
-            return Err(body.refuse(format_args!("row {rows}, feature '{name}': one value expected")));
+        if nested {
+            one_value(body, rows, feature)?;
         }
         rows += 1;
     }
     Ok(rows)
+}
+
+/// Reads the end of an array that holds one value of a row.
+fn one_value(body: &mut Body<'_>, row: usize, feature: usize) -> Result<(), Refusal> {
+    while body.reader.element(false)? {
+        let name = &body.schema.features[feature].name;
+        body.faults.add(row, format_args!("row {row}, feature '{name}': one value expected"));
+        body.reader.skip()?;
+    }
+    Ok(())
 }

@@ -9,7 +9,7 @@ use headgate_engine::Batch;
 use super::columns::Columns;
 use super::json::Reader;
 use super::rows::transpose;
-use super::{Asked, Body, parameters};
+use super::{Asked, Body, Wanted, parameters};
 use crate::refusal::{Refusal, shorten};
 
 /// The head of a tensor.
@@ -45,10 +45,9 @@ pub(super) fn decode(body: &mut Body<'_>, values: &mut Vec<f64>, batch: &mut Bat
             "inputs" if gathered.is_some() => return Err(body.refuse("'inputs' is sent twice")),
             "inputs" => gathered = Some(inputs(body, values)?),
             "outputs" => asked.outputs = outputs(body)?,
-            "parameters" => asked.contributions = parameters::contributions(body)?,
+            "parameters" => parameters::read(body, &mut asked)?,
             "id" => {
-                let id = body.reader.text()?;
-                asked.id = Some(serde_json::to_string(&id).unwrap_or_default());
+                asked.id = Some(body.reader.text()?.into_owned());
             }
             _ => body.reader.skip()?,
         }
@@ -61,10 +60,6 @@ pub(super) fn decode(body: &mut Body<'_>, values: &mut Vec<f64>, batch: &mut Bat
         Some(rows) => transpose(values, body.schema.features.len(), rows, batch),
         None => gathered.columns.finish(body, values, batch)?,
     }
-    if batch.rows() == 0 {
-        return Err(body.refuse("no rows came, at least one expected"));
-    }
-    asked.ignored = std::mem::take(&mut body.ignored);
     Ok(asked)
 }
 
@@ -261,8 +256,8 @@ fn elements(
 }
 
 /// The outputs asked for; an empty list asks for what we would send anyway.
-fn outputs(body: &mut Body<'_>) -> Result<Option<Vec<usize>>, Refusal> {
-    let mut outputs = Vec::new();
+fn outputs(body: &mut Body<'_>) -> Result<Option<Vec<Wanted>>, Refusal> {
+    let mut outputs: Vec<Wanted> = Vec::new();
     body.reader.open_array()?;
     let mut first = true;
     while body.reader.element(first)? {
@@ -279,14 +274,9 @@ fn outputs(body: &mut Body<'_>) -> Result<Option<Vec<usize>>, Refusal> {
             }
         }
         let name = name.unwrap_or_default();
-        match body.schema.outputs.iter().position(|o| *o.name == *name) {
-            Some(at) if !outputs.contains(&at) => outputs.push(at),
-            Some(_) => {}
-            None => {
-                let known = body.schema.outputs.iter().map(|o| o.name.as_ref()).collect::<Vec<_>>().join("', '");
-                let name = shorten(&name, 80);
-                return Err(body.refuse(format_args!("output '{name}' is not known: '{known}' expected")));
-            }
+        let output = body.output(&name)?;
+        if outputs.iter().all(|wanted| wanted.output != output) {
+            outputs.push(Wanted { output, binary: None });
         }
     }
     Ok((!outputs.is_empty()).then_some(outputs))

@@ -71,8 +71,13 @@ fn ask(app: &App, route: Route, chosen: Option<Chosen>) -> Result<Response<Body>
             Ok(reply::of_version(&servable, &json!({ "name": model.name, "ready": true })))
         }
         Route::ModelStatus(target) => ok(status(resolve::find(&snapshot, &target.model)?.0, &target.choice)?),
+        Route::ModelList | Route::Statistics(_) | Route::OpenApi(_) | Route::Ping => {
+            Err(Refusal::new(Kind::Unsupported, "not here yet"))
+        }
         // Predictions do not come here, and the index was answered before.
-        Route::Predict(..) | Route::RepositoryIndex => Err(Refusal::new(Kind::MethodNotAllowed, "POST expected")),
+        Route::Predict(..) | Route::Invocations | Route::RepositoryIndex => {
+            Err(Refusal::new(Kind::MethodNotAllowed, "POST expected"))
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::reply::{self, REQUEST_ID, ReplyBody};
-use super::{App, body};
+use super::{App, body, form};
 use crate::dispatch::{Call, Chosen, Reply};
 use crate::metrics::Outcome;
 use crate::refusal::{Refusal, shorten};
@@ -85,11 +85,12 @@ async fn predict(app: &App, request: Request<Incoming>, started: Instant) -> Res
         refusal
     };
     let (protocol, target) = target(&parts.method, parts.uri.path()).map_err(early)?;
+    let form = form::of(protocol, &parts.headers).map_err(early)?;
     let (deadline, chosen) = read_headers(app, &parts.headers, started).map_err(early)?;
     let _place = shared.enter().map_err(early)?;
     let until = deadline.min(started + shared.limits.body_timeout);
     let (body, _held) = body::read(app, incoming, until).await.map_err(early)?;
-    shared.dispatch(Call { protocol, target, chosen, deadline, headers: &parts.headers, body }).await
+    shared.dispatch(Call { form, target, chosen, deadline, headers: &parts.headers, body }).await
 }
 
 fn target(method: &Method, path: &str) -> Result<(Protocol, Target), Refusal> {
@@ -117,9 +118,6 @@ fn read_headers(app: &App, headers: &HeaderMap, started: Instant) -> Result<(Ins
             Kind::UnsupportedMedia,
             "content-encoding: bodies are read as they are, not compressed",
         ));
-    }
-    if headers.contains_key("inference-header-content-length") {
-        return Err(Refusal::new(Kind::UnsupportedMedia, "binary tensors are not read here: JSON expected"));
     }
     Ok((started + timeout, chosen(headers)?))
 }

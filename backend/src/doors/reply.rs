@@ -22,15 +22,19 @@ const ROWS: HeaderName = HeaderName::from_static(header::ROWS);
 const LOAD: HeaderName = HeaderName::from_static(header::LOAD);
 const MODEL: HeaderName = HeaderName::from_static(header::MODEL);
 const IGNORED: HeaderName = HeaderName::from_static(header::IGNORED);
+const JSON_LENGTH: HeaderName = HeaderName::from_static(header::JSON_LENGTH);
 const ERROR: HeaderName = HeaderName::from_static(header::ERROR);
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static(header::REQUEST_ID);
 
 /// A prediction. `load` is the number of calls in flight.
 pub(super) fn prediction(reply: Reply, load: usize) -> Response<ReplyBody> {
     let Reply { servable, answer, fallback } = reply;
-    let mut response = Response::new(Either::Left(Full::new(Bytes::from(answer.body))));
+    let mut response = Response::new(Either::Left(Full::new(Bytes::from(answer.body.bytes))));
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, JSON);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.body.content.media_type()));
+    if let Some(length) = answer.body.json_bytes {
+        headers.insert(JSON_LENGTH, HeaderValue::from(length));
+    }
     headers.insert(VERSION, servable.version_header.clone());
     headers.insert(DIGEST, servable.digest_header.clone());
     headers.insert(ROWS, HeaderValue::from(answer.rows));

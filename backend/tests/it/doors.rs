@@ -289,3 +289,40 @@ async fn an_unknown_scope_with_and_without_fallback() {
     let reply: Value = post(server.addr, "/v2/models/none/infer", "{}").await.json();
     assert!(reply["error"].as_str().unwrap().contains("'none'"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_bad_rows_of_a_thousand_leave_the_others_scores_to_the_bit() {
+    let bucket = Bucket::new().await;
+    bucket.release(lightgbm("stump", None)).await;
+    let server = Server::start(&bucket).await;
+    let good = |n: usize| json!([n % 60, n]);
+    let mut rows: Vec<Value> = (0..1000).map(good).collect();
+    let clean = json!({"instances": rows, "parameters": {"row_status": true}});
+    let clean = post(server.addr, "/v1/models/stump:predict", clean).await.json();
+    assert_eq!(clean["row_status"], json!(vec![Value::Null; 1000]));
+    for row in [0, 500, 999] {
+        rows[row] = json!(["thirty", 1]);
+    }
+    let body = json!({"instances": rows, "parameters": {"row_status": true}});
+    let answer = post(server.addr, "/v1/models/stump:predict", &body).await;
+    assert_eq!(answer.header("x-headgate-rows"), "997");
+    let answer = answer.json();
+    for row in 0..1000 {
+        match row {
+            0 | 500 | 999 => {
+                assert!(answer["predictions"][row].is_null());
+                let why = answer["row_status"][row].as_str().unwrap();
+                assert!(why.contains(&format!("row {row}, feature 'age'")) && why.contains("\"thirty\" came"), "{why}");
+            }
+            _ => assert_eq!(answer["predictions"][row], clean["predictions"][row], "row {row}"),
+        }
+    }
+    let refused = post(server.addr, "/v1/models/stump:predict", json!({ "instances": rows })).await;
+    refused.says(400, &["model 'stump'", "row 0, feature 'age'", "row 500", "row 999"]);
+    let tensor = json!({"inputs": [{"name": "age", "shape": [2], "datatype": "FP64", "data": [[], 7]}],
+        "parameters": {"row_status": true, "contributions": true}});
+    let v2 = post(server.addr, "/v2/models/stump/infer", tensor).await.json();
+    assert_eq!(v2["outputs"][2]["name"], "row_status");
+    assert_eq!(v2["outputs"][0]["data"][0], Value::Null);
+    assert_eq!(v2["outputs"][1]["data"].as_array().unwrap().len(), 6);
+}

@@ -33,3 +33,7 @@ pub const CHOSEN_DIGEST: &str = "x-headgate-chosen-digest";
 pub fn strips(name: &str) -> bool {
     name.starts_with("x-headgate-") && name != TIMEOUT_MS
 }
+
+/// From callers and in replies: the length in bytes of the JSON that tensors in binary follow (the binary tensor data
+/// extension of the Open Inference Protocol).
+pub const JSON_LENGTH: &str = "inference-header-content-length";

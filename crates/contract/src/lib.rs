@@ -7,6 +7,7 @@
 //! - [`manifest`]: what a version is; [`claim`]: who is making one
 //! - [`release`]: which versions of a model are served, and [`release::pick`]; [`catalog`]: all releases of a store
 //! - [`route`], [`header`], [`error`]: what a prediction call looks like from outside
+//! - [`proto`]: the messages of the gRPC door; [`wire`]: how any such message lies in bytes
 //! - [`fleet`]: what a backend tells a gateway
 //! - [`config`]: flag over environment over file over default
 
@@ -21,9 +22,11 @@ pub mod header;
 pub mod layout;
 pub mod manifest;
 pub mod name;
+pub mod proto;
 pub mod real;
 pub mod release;
 pub mod route;
+pub mod wire;
 
 pub use digest::Digest;
 pub use error::Kind;

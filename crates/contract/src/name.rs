@@ -15,6 +15,7 @@ pub const RESERVED: &[&str] = &[
     "versions",
     "labels",
     "infer",
+    "invocations",
     "ready",
     "stats",
     "config",

@@ -10,6 +10,10 @@ pub const PATH_BYTES_MAX: usize = 2048;
 pub enum Route {
     /// Score rows of a model.
     Predict(Protocol, Target),
+    /// Score rows of the default model, as SageMaker's containers and MLflow's servers have it.
+    Invocations,
+    /// Is the server able to answer? As SageMaker asks.
+    Ping,
     /// Is the process up?
     Live,
     /// Can it answer predictions?
@@ -22,6 +26,12 @@ pub enum Route {
     ModelReady(Target),
     /// The states of a model's versions, as TF Serving spells them.
     ModelStatus(Target),
+    /// The names of all models, as KServe's v1 lists them.
+    ModelList,
+    /// How many rows were scored, and how long it took: of all models, or of one.
+    Statistics(Option<Target>),
+    /// What the server's doors take and give, or those of one model, as OpenAPI.
+    OpenApi(Option<Target>),
     /// All models, versions, states and reasons.
     RepositoryIndex,
 }
@@ -33,6 +43,8 @@ pub enum Protocol {
     V2,
     /// TF Serving's and KServe's v1.
     V1,
+    /// SageMaker's and MLflow's `/invocations`.
+    Invocations,
 }
 
 /// The model, and which of its versions.
@@ -71,6 +83,7 @@ impl Protocol {
         match self {
             Protocol::V2 => "v2",
             Protocol::V1 => "v1",
+            Protocol::Invocations => "invocations",
         }
     }
 }
@@ -87,11 +100,13 @@ pub fn parse(method: &str, path: &str) -> Result<Route, RouteError> {
         "v2/health/live" => ("GET", Route::Live),
         "v2/health/ready" => ("GET", Route::Ready),
         "v2/repository/index" => ("POST", Route::RepositoryIndex),
-        rest => match (rest.strip_prefix("v2/models/"), rest.strip_prefix("v1/models/")) {
-            (Some(rest), _) => v2(rest)?,
-            (_, Some(rest)) => v1(rest)?,
-            _ => return Err(refuse(Kind::NotFound, format!("nothing is at '{}'", shorten(&decoded)))),
-        },
+        // Triton has the second, and its documents the first.
+        "v2/models/stats" | "v2/stats" => ("GET", Route::Statistics(None)),
+        "v1/models" => ("GET", Route::ModelList),
+        "openapi.json" | "v2/openapi.json" => ("GET", Route::OpenApi(None)),
+        "ping" => ("GET", Route::Ping),
+        "invocations" => ("POST", Route::Invocations),
+        rest => of_model(rest, &decoded)?,
     };
     // HEAD and GET ask the same; the index is read by GET too, as browsers and curl would.
     let allowed = method == wanted
@@ -103,16 +118,33 @@ pub fn parse(method: &str, path: &str) -> Result<Route, RouteError> {
     Ok(route)
 }
 
+/// What names a model.
+fn of_model(path: &str, decoded: &str) -> Result<(&'static str, Route), RouteError> {
+    if let Some(rest) = path.strip_prefix("v2/models/") {
+        return v2(rest);
+    }
+    if let Some(rest) = path.strip_prefix("v1/models/") {
+        return v1(rest);
+    }
+    // As SageMaker's runtime names its endpoints.
+    if let Some((rest, true)) = path.strip_prefix("endpoints/").map(|rest| strip_last(rest, "invocations")) {
+        return Ok(("POST", Route::Predict(Protocol::Invocations, target(rest)?)));
+    }
+    if path.starts_with("v2/repository/models/") {
+        let words = "models are loaded by promoting a version (`headgate promote`), not by calls";
+        return Err(refuse(Kind::Unsupported, words.to_owned()));
+    }
+    Err(refuse(Kind::NotFound, format!("nothing is at '{}'", shorten(decoded))))
+}
+
 fn v2(rest: &str) -> Result<(&'static str, Route), RouteError> {
-    let (rest, infer) = strip_last(rest, "infer");
-    let (rest, ready) = if infer { (rest, false) } else { strip_last(rest, "ready") };
-    let target = target(rest)?;
-    Ok(if infer {
-        ("POST", Route::Predict(Protocol::V2, target))
-    } else if ready {
-        ("GET", Route::ModelReady(target))
-    } else {
-        ("GET", Route::ModelMetadata(target))
+    let (of, last) = rest.rsplit_once('/').unwrap_or((rest, ""));
+    Ok(match last {
+        "infer" => ("POST", Route::Predict(Protocol::V2, target(of)?)),
+        "ready" => ("GET", Route::ModelReady(target(of)?)),
+        "stats" => ("GET", Route::Statistics(Some(target(of)?))),
+        "openapi.json" => ("GET", Route::OpenApi(Some(target(of)?))),
+        _ => ("GET", Route::ModelMetadata(target(rest)?)),
     })
 }
 
@@ -221,6 +253,15 @@ mod tests {
             ("POST", "/v2/models/m/S%C3%A3o%20Paulo/infer", Route::Predict(Protocol::V2, any("m/S~c3~a3o~20Paulo"))),
             ("POST", "/v2/models/m/versions/2/infer", Route::Predict(Protocol::V2, two.clone())),
             ("GET", "/v2/models/m/versions/2", Route::ModelMetadata(two.clone())),
+            ("GET", "/v2/models/m/stats", Route::Statistics(Some(any("m")))),
+            ("GET", "/v2/models/m/versions/2/stats", Route::Statistics(Some(two.clone()))),
+            ("GET", "/v2/models/stats", Route::Statistics(None)),
+            ("GET", "/v2/models/m/openapi.json", Route::OpenApi(Some(any("m")))),
+            ("GET", "/openapi.json", Route::OpenApi(None)),
+            ("GET", "/ping", Route::Ping),
+            ("POST", "/invocations", Route::Invocations),
+            ("POST", "/endpoints/m/invocations", Route::Predict(Protocol::Invocations, any("m"))),
+            ("GET", "/v1/models", Route::ModelList),
             ("GET", "/v1/models/m", Route::ModelStatus(any("m"))),
             ("POST", "/v1/models/m:predict", Route::Predict(Protocol::V1, any("m"))),
             ("POST", "/v1/models/m/versions/2:predict", Route::Predict(Protocol::V1, two)),
@@ -236,6 +277,9 @@ mod tests {
             ("GET", "/", Kind::NotFound),
             ("GET", "/v3/models/m", Kind::NotFound),
             ("GET", "/v2/models/m/infer", Kind::MethodNotAllowed),
+            ("GET", "/invocations", Kind::MethodNotAllowed),
+            ("POST", "/endpoints/m", Kind::NotFound),
+            ("POST", "/v2/repository/models/m/load", Kind::Unsupported),
             ("POST", "/v1/models/m:explode", Kind::NotFound),
             ("POST", "/v2/models/m/versions/0/infer", Kind::InvalidRequest),
             ("POST", "/v2/models//infer", Kind::InvalidRequest),

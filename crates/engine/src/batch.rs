@@ -126,6 +126,19 @@ impl Batch {
         self.data[column * self.rows + row]
     }
 
+    /// Leaves out the rows that `keep` says no to.
+    pub fn retain(&mut self, keep: impl Fn(usize) -> bool) {
+        let kept: Vec<usize> = (0..self.rows).filter(|row| keep(*row)).collect();
+        for column in 0..self.columns {
+            for (to, from) in kept.iter().enumerate() {
+                // Never behind what is still to be read: rows only move forward.
+                self.data[column * kept.len() + to] = self.data[column * self.rows + from];
+            }
+        }
+        self.rows = kept.len();
+        self.data.truncate(self.columns * self.rows);
+    }
+
     /// Sets one value. Panics where row or column is out of range.
     pub fn set(&mut self, row: usize, column: usize, value: f64) {
         self.column_mut(column)[row] = value;
@@ -135,6 +148,15 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_that_are_left_out_leave_the_others_as_they_are() {
+        let mut batch = Batch::from_rows(2, &[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]]);
+        batch.retain(|row| row != 1);
+        assert_eq!(batch, Batch::from_rows(2, &[[1.0, 2.0], [5.0, 6.0], [7.0, 8.0]]));
+        batch.retain(|_| false);
+        assert_eq!((batch.rows(), batch.column(1)), (0, &[][..]));
+    }
 
     #[test]
     fn rows_become_columns_and_short_rows_end_in_missing() {

@@ -6,11 +6,10 @@
 //! field numbers from its `onnx.proto`.
 
 mod graph;
-mod wire;
 
 use std::fmt;
 
-use wire::{Message, Value};
+use headgate_contract::wire::{Message, Value, WireError};
 
 /// The most graphs within graphs (loops, branches).
 pub const NESTED_MAX: usize = 16;
@@ -93,6 +92,12 @@ pub enum OnnxError {
     /// It asks for what is not given.
     #[error("{0}")]
     Refused(String),
+}
+
+impl From<WireError> for OnnxError {
+    fn from(error: WireError) -> Self {
+        Self::at(error.at, error.what)
+    }
 }
 
 /// Whether bytes begin as an ONNX file does, be it cut short or broken further on: with the number of the format's version.

@@ -80,6 +80,9 @@ impl Edge {
                 let call = Call::new(head, target, &entry.id, limits)?;
                 self.predict(&call, Bytes::new(), entry).await
             }
+            Route::Invocations | Route::Ping | Route::ModelList | Route::Statistics(_) | Route::OpenApi(_) => {
+                Err(Failed::new(Kind::Unsupported, "not here yet"))
+            }
             Route::Live => Ok(own::live()),
             Route::Ready => self.ready(),
             Route::ServerMetadata => Ok(own::metadata()),

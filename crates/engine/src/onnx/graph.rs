@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::wire::{Field, Message};
 use super::{BUILT_IN, Description, Element, Kind, NESTED_MAX, OnnxError, PORTS_MAX, Port};
+use headgate_contract::wire::{Field, Message};
 
 /// What was found on the way through a file.
 #[derive(Debug, Default)]
