@@ -20,6 +20,7 @@ pub mod json;
 mod number;
 mod parameters;
 mod rows;
+mod tensor;
 mod v1;
 mod v2;
 

@@ -1,38 +1,12 @@
 //! v2 bodies of the Open Inference Protocol: one tensor a feature (`[n]` or `[n,1]`), or one tensor `[n, features]` with
 //! the features in the signature's order. `data` is flat or nested, and may come before `shape` and `datatype`.
 
-use std::borrow::Cow;
-
-use headgate_contract::manifest::signature::Accepts;
 use headgate_engine::Batch;
 
-use super::columns::Columns;
 use super::json::Reader;
-use super::rows::transpose;
+use super::tensor::{Gathered, Head, Tensor};
 use super::{Asked, Body, Wanted, parameters};
-use crate::refusal::{Refusal, shorten};
-
-/// The head of a tensor.
-#[derive(Default)]
-struct Head<'a> {
-    name: Option<Cow<'a, str>>,
-    shape: Option<Vec<usize>>,
-    datatype: Option<Cow<'a, str>>,
-}
-
-/// What was gathered from the tensors.
-struct Gathered {
-    columns: Columns,
-    /// Rows of the one tensor that holds all features.
-    matrix: Option<usize>,
-}
-
-/// What a tensor is.
-enum Tensor {
-    Column(usize),
-    Matrix,
-    Unknown,
-}
+use crate::refusal::Refusal;
 
 pub(super) fn decode(body: &mut Body<'_>, values: &mut Vec<f64>, batch: &mut Batch) -> Result<Asked, Refusal> {
     let mut asked = Asked::default();
@@ -56,15 +30,12 @@ pub(super) fn decode(body: &mut Body<'_>, values: &mut Vec<f64>, batch: &mut Bat
     let Some(gathered) = gathered else {
         return Err(body.refuse("'inputs' is missing: {\"inputs\": [tensor, ...]} expected"));
     };
-    match gathered.matrix {
-        Some(rows) => transpose(values, body.schema.features.len(), rows, batch),
-        None => gathered.columns.finish(body, values, batch)?,
-    }
+    gathered.finish(body, values, batch)?;
     Ok(asked)
 }
 
 fn inputs(body: &mut Body<'_>, values: &mut Vec<f64>) -> Result<Gathered, Refusal> {
-    let mut gathered = Gathered { columns: Columns::new(body.schema), matrix: None };
+    let mut gathered = Gathered::new(body);
     body.reader.open_array()?;
     let mut first = true;
     while body.reader.element(first)? {
@@ -127,74 +98,15 @@ fn shape(body: &mut Body<'_>) -> Result<Vec<usize>, Refusal> {
 }
 
 fn data(body: &mut Body<'_>, head: &Head<'_>, values: &mut Vec<f64>, gathered: &mut Gathered) -> Result<(), Refusal> {
-    let Some(name) = head.name.as_deref() else {
-        return Err(body.refuse("an input has no 'name'"));
-    };
-    let name = shorten(name, 80);
-    let (Some(shape), Some(datatype)) = (&head.shape, head.datatype.as_deref()) else {
-        return Err(body.refuse(format_args!("input '{name}' needs 'shape' and 'datatype'")));
-    };
-    let tensor = classify(body, &name, shape)?;
-    let rows = shape.first().copied().unwrap_or(0);
-    body.check_rows(rows)?;
-    gathered.columns.agree(body, &name, rows)?;
+    let (tensor, name) = gathered.arrive(body, head)?;
+    let shape = head.shape.as_deref().unwrap_or_default();
     match tensor {
-        Tensor::Unknown => {
-            body.ignore(&name)?;
-            body.reader.skip()?;
-        }
-        Tensor::Column(feature) => {
-            check_datatype(body, &name, datatype, &[feature])?;
-            if gathered.matrix.is_some() {
-                return Err(body.refuse(format_args!("input '{name}' came beside a tensor of all features")));
-            }
-            gathered.columns.arrive(body, feature)?;
-            elements(body, &name, shape, values, |_| feature)?;
-        }
+        Tensor::Unknown => Ok(body.reader.skip()?),
+        Tensor::Column(feature) => elements(body, &name, shape, values, |_| feature),
         Tensor::Matrix => {
             let width = body.schema.features.len();
-            check_datatype(body, &name, datatype, &(0..width).collect::<Vec<_>>())?;
-            if gathered.matrix.replace(rows).is_some() || gathered.columns.any() {
-                return Err(body.refuse(format_args!("input '{name}', a tensor of all features, must come alone")));
-            }
-            elements(body, &name, shape, values, |at| at % width)?;
+            elements(body, &name, shape, values, |at| at % width)
         }
-    }
-    Ok(())
-}
-
-fn classify(body: &Body<'_>, name: &str, shape: &[usize]) -> Result<Tensor, Refusal> {
-    let width = body.schema.features.len();
-    match (body.schema.feature(name), shape) {
-        (Some(feature), [_] | [_, 1]) => Ok(Tensor::Column(feature)),
-        (_, [_, columns]) if *columns == width => Ok(Tensor::Matrix),
-        (None, [_] | [_, 1]) => Ok(Tensor::Unknown),
-        _ => Err(body.refuse(format_args!(
-            "input '{name}' has shape {shape:?}: [n] or [n, 1] for one feature, or [n, {width}] for all expected"
-        ))),
-    }
-}
-
-/// A tensor's type must be one whose values its features take; FP64, INT32, ... are all numbers.
-fn check_datatype(body: &Body<'_>, name: &str, datatype: &str, features: &[usize]) -> Result<(), Refusal> {
-    let text = match datatype {
-        "BYTES" => true,
-        "BOOL" | "UINT8" | "UINT16" | "UINT32" | "UINT64" | "INT8" | "INT16" | "INT32" | "INT64" | "FP16" | "BF16"
-        | "FP32" | "FP64" => false,
-        _ => {
-            let datatype = shorten(datatype, 40);
-            return Err(
-                body.refuse(format_args!("input '{name}' has datatype '{datatype}': FP64, BYTES, ... expected"))
-            );
-        }
-    };
-    // A tensor of all features may hold texts and numbers: each value is checked on its own.
-    match features {
-        [feature] if text && body.schema.features[*feature].accepts() == Accepts::Number => {
-            let expected = body.schema.features[*feature].dtype.as_str();
-            Err(body.refuse(format_args!("input '{name}' has datatype BYTES, {expected} expected")))
-        }
-        _ => Ok(()),
     }
 }
 
