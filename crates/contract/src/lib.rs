@@ -6,7 +6,7 @@
 //! - [`layout`]: where things are in the bucket
 //! - [`manifest`]: what a version is; [`claim`]: who is making one
 //! - [`release`]: which versions of a model are served, and [`release::pick`]; [`catalog`]: all releases of a store
-//! - [`route`], [`header`], [`error`]: what a prediction call looks like from outside
+//! - [`route`], [`header`], [`error`]: what a prediction call looks like from outside; [`openapi`]: the same, for tools
 //! - [`proto`]: the messages of the gRPC door; [`wire`]: how any such message lies in bytes
 //! - [`fleet`]: what a backend tells a gateway
 //! - [`config`]: flag over environment over file over default
@@ -22,6 +22,7 @@ pub mod header;
 pub mod layout;
 pub mod manifest;
 pub mod name;
+pub mod openapi;
 pub mod proto;
 pub mod real;
 pub mod release;
