@@ -13,6 +13,7 @@ use headgate_engine::{Batch, Texts};
 use crate::refusal::{Refusal, shorten};
 use crate::schema::{Mismatch, Schema};
 
+pub mod binary;
 pub mod columns;
 pub mod faults;
 pub mod ignored;

@@ -11,6 +11,7 @@ use headgate_engine::{Outputs, Want};
 use crate::decode::{Asked, Shape, Wanted};
 use crate::schema::{Output, Schema};
 
+pub mod binary;
 mod contributions;
 mod row_status;
 
@@ -225,16 +226,21 @@ fn text(body: &mut Vec<u8>, text: &str) {
     let _ = serde_json::to_writer(body, text);
 }
 
-/// A number, or the text that it is the place of: among the output's classes, else among the call's texts.
+/// A number, or the text that it is the place of.
 fn value(body: &mut Vec<u8>, output: &Output, scores: &Outputs, number: f64) {
     if output.dtype != Dtype::Bytes {
         return self::number(body, output.dtype, number);
     }
-    let place = if number >= 0.0 { number as usize } else { usize::MAX };
-    match output.classes.get(place).map(String::as_str).or_else(|| scores.texts.get(place)) {
+    match text_at(output, scores, number) {
         Some(found) => text(body, found),
         None => body.extend_from_slice(b"null"),
     }
+}
+
+/// The text that a value of a BYTES output is the place of: among the output's classes, else among the call's texts.
+fn text_at<'o>(output: &'o Output, scores: &'o Outputs, number: f64) -> Option<&'o str> {
+    let place = if number >= 0.0 { number as usize } else { usize::MAX };
+    output.classes.get(place).map(String::as_str).or_else(|| scores.texts.get(place))
 }
 
 fn number(body: &mut Vec<u8>, dtype: Dtype, value: f64) {
