@@ -13,6 +13,8 @@ pub const IGNORED: &str = "x-headgate-ignored";
 pub const ERROR: &str = "x-headgate-error";
 /// In replies of a gateway: the stable name of the backend that answered.
 pub const BACKEND: &str = "x-headgate-backend";
+/// In replies of a gateway that asked several backends: those that did not answer, comma separated.
+pub const UNHEARD: &str = "x-headgate-unheard";
 /// In replies of a backend: how many rows were scored.
 pub const ROWS: &str = "x-headgate-rows";
 /// In replies of a backend: prediction calls in flight there when this reply was sent.

@@ -7,7 +7,7 @@
 //! - [`manifest`]: what a version is; [`claim`]: who is making one
 //! - [`release`]: which versions of a model are served, and [`release::pick`]; [`catalog`]: all releases of a store
 //! - [`route`], [`header`], [`error`]: what a prediction call looks like from outside; [`openapi`]: the same, for tools
-//! - [`proto`]: the messages of the gRPC door; [`wire`]: how any such message lies in bytes
+//! - [`proto`]: the messages of the gRPC door; [`wire`]: how any such message lies in bytes; [`grpc`]: what is around it
 //! - [`fleet`]: what a backend tells a gateway
 //! - [`config`]: flag over environment over file over default
 
@@ -18,6 +18,7 @@ pub mod digest;
 pub mod error;
 pub mod fleet;
 pub mod format;
+pub mod grpc;
 pub mod header;
 pub mod layout;
 pub mod manifest;

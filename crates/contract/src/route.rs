@@ -1,5 +1,7 @@
 //! The grammar of the doors' paths: what a method and a path ask for. The same at the edge and in a backend.
 
+use std::fmt;
+
 use crate::{Kind, ModelName, Version};
 
 /// The longest path that is read, in bytes.
@@ -84,6 +86,37 @@ impl Protocol {
             Protocol::V2 => "v2",
             Protocol::V1 => "v1",
             Protocol::Invocations => "invocations",
+        }
+    }
+}
+
+impl Target {
+    /// A model and a version as messages name them: the version a number, or empty. The model's name may end as a path's
+    /// does (`bank/labels/canary`).
+    pub fn named(model: &str, version: &str) -> Result<Self, RouteError> {
+        match version {
+            "" => target(model),
+            version => target(&format!("{model}/versions/{version}")),
+        }
+    }
+}
+
+/// As it is written in a path: `bank/JFK/versions/7`.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.model.as_str())?;
+        match &self.choice {
+            Choice::Any => Ok(()),
+            Choice::Version(version) => write!(f, "/versions/{version}"),
+            Choice::Label(label) => {
+                f.write_str("/labels/")?;
+                label.bytes().try_for_each(|byte| match byte {
+                    b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                        write!(f, "{}", byte as char)
+                    }
+                    other => write!(f, "%{other:02X}"),
+                })
+            }
         }
     }
 }
@@ -268,6 +301,25 @@ mod tests {
             ("POST", "/v1/models/m/JFK/labels/canary:predict", Route::Predict(Protocol::V1, canary)),
         ] {
             assert_eq!(parse(method, path), Ok(route), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn a_message_names_what_a_path_does() {
+        for (model, version, path) in [
+            ("m", "", "m"),
+            ("m", "2", "m/versions/2"),
+            ("m/JFK", "", "m/JFK"),
+            ("m/S\u{e3}o Paulo", "7", "m/S~c3~a3o~20Paulo/versions/7"),
+            ("m/labels/canary", "", "m/labels/canary"),
+            ("m/labels/a b%", "", "m/labels/a%20b%25"),
+        ] {
+            let target = Target::named(model, version).unwrap();
+            assert_eq!(target.to_string(), path);
+            assert_eq!(parse("POST", &format!("/v2/models/{target}/infer")), Ok(Route::Predict(Protocol::V2, target)));
+        }
+        for (model, version) in [("", ""), ("m", "0"), ("m", "two"), ("a/b/c", ""), ("..", "")] {
+            assert_eq!(Target::named(model, version).unwrap_err().kind, Kind::InvalidRequest, "{model} {version}");
         }
     }
 
