@@ -15,13 +15,16 @@ use crate::schema::{Mismatch, Schema};
 
 pub mod binary;
 pub mod columns;
+mod element;
 pub mod faults;
 pub mod ignored;
 pub mod json;
 mod number;
 mod parameters;
+mod protobuf;
 mod rows;
 mod tensor;
+mod typed;
 mod v1;
 mod v2;
 
@@ -154,6 +157,7 @@ pub fn decode(
     let asked = match form {
         Form::V2 { json_bytes: None } => v2::decode(&mut body, &mut staging.values, batch),
         Form::V1 => v1::decode(&mut body, &mut staging.values, batch),
+        Form::Protobuf => protobuf::decode(&mut body, bytes, &mut staging.values, batch),
         _ => Err(Refusal::new(Kind::UnsupportedMedia, "a body in this form is not read here")),
     };
     *batch.texts_mut() = std::mem::take(&mut body.texts);

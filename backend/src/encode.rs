@@ -13,6 +13,7 @@ use crate::schema::{Output, Schema};
 
 pub mod binary;
 mod contributions;
+mod protobuf;
 mod row_status;
 
 /// A reply's body.
@@ -90,14 +91,19 @@ fn written(schema: &Schema, asked: &Asked, scores: &Outputs) -> Encoded {
     let rows = asked.rows;
     let columns: usize = chosen(schema, asked).map(|o| o.width).sum();
     let mut body = Vec::with_capacity(192 + (rows * columns + scores.contributions.len()) * 20);
+    let mut content = Content::Json;
     match asked.shape {
         Shape::Tensors => tensors(&mut body, schema, asked, rows, scores),
         Shape::Predictions => predictions(&mut body, schema, asked, rows, scores),
         Shape::Columns => columns_of(&mut body, schema, asked, rows, scores),
+        Shape::Protobuf { raw } => {
+            protobuf::message(&mut body, schema, asked, raw, scores);
+            content = Content::Protobuf;
+        }
         // Each comes with the form that asks for it.
-        Shape::Csv | Shape::Protobuf { .. } | Shape::Arrow => {}
+        Shape::Csv | Shape::Arrow => {}
     }
-    Encoded { bytes: body, content: Content::Json, json_bytes: None }
+    Encoded { bytes: body, content, json_bytes: None }
 }
 
 fn tensors(body: &mut Vec<u8>, schema: &Schema, asked: &Asked, rows: usize, scores: &Outputs) {

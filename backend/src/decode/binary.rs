@@ -196,6 +196,11 @@ impl<'a> Blob<'a> {
         self.datatype
     }
 
+    /// How many they are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// Writes its numbers to a column, as many as both have; nothing where they are BYTES.
     pub fn widen(&self, to: &mut [f64]) {
         with_reader!(self.datatype, read => column(self.bytes, to, read));

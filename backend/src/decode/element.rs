@@ -1,6 +1,7 @@
-//! One value of a tensor that says its type: what the engine gets for it.
+//! Values of tensors that say their types: what the engine gets for each.
 
 use super::Body;
+use super::binary::{Blob, BlobError};
 use super::json::Scalar;
 use crate::schema::Mismatch;
 
@@ -10,9 +11,7 @@ pub(super) enum Element<'a> {
     Bool(bool),
     Signed(i64),
     Unsigned(u64),
-    /// Of FP32, and of the shorter ones.
-    Single(f32),
-    Double(f64),
+    Real(f64),
     Bytes(&'a [u8]),
 }
 
@@ -24,21 +23,9 @@ impl Element<'_> {
             Element::Bool(value) => f64::from(u8::from(value)),
             Element::Signed(value) => value as f64,
             Element::Unsigned(value) => value as f64,
-            Element::Single(value) => f64::from(value),
-            Element::Double(value) => value,
+            Element::Real(value) => value,
             Element::Bytes(_) => return None,
         })
-    }
-
-    /// The number as JSON would have it, by which a category may be found.
-    fn written(self) -> String {
-        match self {
-            Element::Signed(value) => value.to_string(),
-            Element::Unsigned(value) => value.to_string(),
-            Element::Single(value) => format!("{value:?}"),
-            Element::Double(value) => format!("{value:?}"),
-            Element::Bool(_) | Element::Bytes(_) => String::new(),
-        }
     }
 }
 
@@ -52,26 +39,59 @@ impl Body<'_> {
         }
     }
 
-    /// A text, or a value of a feature that is not numeric.
+    /// Bytes, or a number of a feature that is not numeric.
     fn unusual(&mut self, row: usize, feature: usize, element: Element<'_>) -> f64 {
-        let known = &self.schema.features[feature];
-        let written;
-        let scalar = match element {
-            Element::Bytes(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) if known.is_text() => return self.texts.push(text) as f64,
-                Ok(text) => Scalar::Text(text.into()),
-                Err(_) => {
-                    let expected = if known.is_numeric() { "a number" } else { "a text" };
-                    let came = "bytes that are no UTF-8".to_owned();
-                    return self.mismatch(row, feature, &Mismatch { came, expected });
-                }
-            },
-            Element::Bool(value) => Scalar::Bool(value),
-            _ => {
-                written = element.written();
-                Scalar::Number(element.number().unwrap_or(f64::NAN), &written)
-            }
+        // A category may be found by how JSON would have written the number.
+        let (number, written) = match element {
+            Element::Bytes(bytes) => return self.text(row, feature, bytes),
+            Element::Bool(value) => return self.scalar(row, feature, &Scalar::Bool(value)),
+            Element::Signed(value) => (value as f64, value.to_string()),
+            Element::Unsigned(value) => (value as f64, value.to_string()),
+            Element::Real(value) => (value, format!("{value:?}")),
         };
-        known.value(&scalar).unwrap_or_else(|m| self.mismatch(row, feature, &m))
+        self.scalar(row, feature, &Scalar::Number(number, &written))
+    }
+
+    fn text(&mut self, row: usize, feature: usize, bytes: &[u8]) -> f64 {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.scalar(row, feature, &Scalar::Text(text.into())),
+            Err(_) => {
+                let expected = if self.schema.features[feature].is_numeric() { "a number" } else { "a text" };
+                let came = "bytes that are no UTF-8".to_owned();
+                self.mismatch(row, feature, &Mismatch { came, expected })
+            }
+        }
+    }
+
+    fn scalar(&mut self, row: usize, feature: usize, scalar: &Scalar<'_>) -> f64 {
+        let known = &self.schema.features[feature];
+        match scalar {
+            Scalar::Text(text) if known.is_text() => self.texts.push(text) as f64,
+            scalar => known.value(scalar).unwrap_or_else(|m| self.mismatch(row, feature, &m)),
+        }
+    }
+
+    /// Stages the values of a tensor in binary, `width` a row; `feature` says whose the k-th is.
+    pub(super) fn blob(
+        &mut self,
+        blob: &Blob<'_>,
+        width: usize,
+        values: &mut Vec<f64>,
+        feature: impl Fn(usize) -> usize,
+    ) -> Result<(), BlobError> {
+        let numeric = (0..width).all(|at| self.schema.features[feature(at)].is_numeric());
+        if numeric && blob.datatype().width().is_some() {
+            let start = values.len();
+            values.resize(start + blob.count(), f64::NAN);
+            blob.widen(&mut values[start..]);
+            return Ok(());
+        }
+        blob.each(|at, value| {
+            let (row, feature) = (at / width, feature(at));
+            values.push(match value {
+                Ok(scalar) => self.scalar(row, feature, &scalar),
+                Err(bytes) => self.text(row, feature, bytes),
+            });
+        })
     }
 }

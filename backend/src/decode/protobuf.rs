@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use headgate_contract::wire::{Field, Message, Value, WireError};
 use headgate_engine::Batch;
 
+use super::binary::{Blob, Datatype};
 use super::tensor::{Gathered, Head, Tensor};
 use super::{Asked, Body, Shape, Wanted, typed};
 use crate::refusal::{Refusal, shorten};
@@ -167,12 +168,22 @@ fn contents(
 fn raw_contents(
     body: &mut Body<'_>,
     head: &Head<'_>,
-    _bytes: &[u8],
-    _values: &mut Vec<f64>,
+    bytes: &[u8],
+    values: &mut Vec<f64>,
     gathered: &mut Gathered,
 ) -> Result<(), Refusal> {
-    let (_, name) = gathered.arrive(body, head)?;
-    Err(body.refuse(format_args!("input '{name}': raw_input_contents are not read here yet")))
+    let (tensor, name) = gathered.arrive(body, head)?;
+    let shape = head.shape.as_deref().unwrap_or_default();
+    let Some(datatype) = head.datatype.as_deref().and_then(Datatype::named) else { return Ok(()) };
+    let width = body.schema.features.len();
+    let count = shape.iter().product();
+    let blob = Blob::new(datatype, bytes, count).map_err(|e| body.refuse(format_args!("input '{name}': {e}")))?;
+    let read = match tensor {
+        Tensor::Unknown => Ok(()),
+        Tensor::Column(feature) => body.blob(&blob, 1, values, |_| feature),
+        Tensor::Matrix => body.blob(&blob, width, values, |at| at % width),
+    };
+    read.map_err(|e| body.refuse(format_args!("input '{name}': {e}")))
 }
 
 /// An entry of the map of parameters.

@@ -94,8 +94,8 @@ fn each<'a>(field: &Field<'a>, mut put: impl FnMut(Element<'a>) -> Result<(), Re
     };
     match (field.number, &field.value) {
         (1..=5, Value::Varint(value)) => put(whole(*value)),
-        (6, Value::Fixed32(bits)) => put(Element::Single(f32::from_bits(*bits))),
-        (7, Value::Fixed64(bits)) => put(Element::Double(f64::from_bits(*bits))),
+        (6, Value::Fixed32(bits)) => put(Element::Real(f64::from(f32::from_bits(*bits)))),
+        (7, Value::Fixed64(bits)) => put(Element::Real(f64::from_bits(*bits))),
         (8, Value::Bytes(bytes)) => put(Element::Bytes(bytes)),
         (1..=5, Value::Bytes(_)) => {
             let mut packed = field.message()?;
@@ -106,12 +106,12 @@ fn each<'a>(field: &Field<'a>, mut put: impl FnMut(Element<'a>) -> Result<(), Re
         }
         (6, Value::Bytes(bytes)) => {
             let (numbers, rest) = bytes.as_chunks::<4>();
-            numbers.iter().try_for_each(|n| put(Element::Single(f32::from_le_bytes(*n))))?;
+            numbers.iter().try_for_each(|n| put(Element::Real(f64::from(f32::from_le_bytes(*n)))))?;
             if rest.is_empty() { Ok(()) } else { Err(cut()) }
         }
         (7, Value::Bytes(bytes)) => {
             let (numbers, rest) = bytes.as_chunks::<8>();
-            numbers.iter().try_for_each(|n| put(Element::Double(f64::from_le_bytes(*n))))?;
+            numbers.iter().try_for_each(|n| put(Element::Real(f64::from_le_bytes(*n))))?;
             if rest.is_empty() { Ok(()) } else { Err(cut()) }
         }
         _ => {

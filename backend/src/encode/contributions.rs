@@ -10,13 +10,18 @@ fn margins(columns: usize, rows: usize, contributions: &[f64]) -> usize {
     contributions.len() / (rows * columns).max(1)
 }
 
-/// One more tensor: `[rows, features + 1]`, with several margins `[rows, margins, features + 1]`.
-pub(super) fn tensor(body: &mut Vec<u8>, schema: &Schema, rows: usize, contributions: &[f64]) {
+/// The tensor's shape: `[rows, features + 1]`, with several margins `[rows, margins, features + 1]`.
+pub(super) fn shape(schema: &Schema, rows: usize, contributions: &[f64]) -> Vec<usize> {
     let columns = schema.features.len() + 1;
-    let shape = match margins(columns, rows, contributions) {
-        1 => format!("{rows},{columns}"),
-        margins => format!("{rows},{margins},{columns}"),
-    };
+    match margins(columns, rows, contributions) {
+        1 => vec![rows, columns],
+        margins => vec![rows, margins, columns],
+    }
+}
+
+/// One more tensor.
+pub(super) fn tensor(body: &mut Vec<u8>, schema: &Schema, rows: usize, contributions: &[f64]) {
+    let shape = shape(schema, rows, contributions).iter().map(usize::to_string).collect::<Vec<_>>().join(",");
     let head = format!("{{\"name\":\"contributions\",\"shape\":[{shape}],\"datatype\":\"FP64\",\"data\":");
     body.extend_from_slice(head.as_bytes());
     array(body, contributions);
