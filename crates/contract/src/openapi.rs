@@ -39,7 +39,7 @@ mod tests {
             let name = operation["operationId"].as_str().unwrap();
             let expected = match &route {
                 Route::Predict(route::Protocol::V2, _) => "inferModel",
-                Route::Predict(route::Protocol::V1, _) => "predict",
+                Route::Predict(route::Protocol::V1, _) => "predictModel",
                 Route::Predict(route::Protocol::Invocations, _) => "invokeEndpoint",
                 Route::Invocations => "invoke",
                 Route::Ping => "ping",
