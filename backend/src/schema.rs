@@ -22,6 +22,8 @@ pub struct Schema {
     pub features: Vec<Feature>,
     /// The outputs, in the order of the signature.
     pub outputs: Vec<Output>,
+    /// For each feature how many numeric ones follow each other from it on, itself included.
+    pub numeric_runs: Vec<usize>,
     /// Defaults of text features; a feature's [`Feature::absent`] is its place among them.
     pub default_texts: Vec<Box<str>>,
     by_name: HashMap<Box<str>, usize>,
@@ -98,7 +100,14 @@ impl Schema {
                 classes: output.classes.clone(),
             }
         });
-        Ok(Self { model, version, digest, outputs: outputs.collect(), features, default_texts, by_name })
+        let mut numeric_runs: Vec<usize> = vec![0; features.len()];
+        for (at, feature) in features.iter().enumerate().rev() {
+            if feature.is_numeric() {
+                numeric_runs[at] = 1 + numeric_runs.get(at + 1).copied().unwrap_or(0);
+            }
+        }
+        let outputs = outputs.collect();
+        Ok(Self { model, version, digest, outputs, features, numeric_runs, default_texts, by_name })
     }
 
     /// The feature of that name.

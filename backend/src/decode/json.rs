@@ -141,6 +141,34 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads numbers with commas between them, `most` at most, and answers how many came: it stops behind the last one,
+    /// before what is none.
+    #[inline]
+    pub fn numbers(&mut self, most: usize, into: &mut Vec<f64>) -> Result<usize> {
+        into.reserve(most.min((self.bytes.len() - self.at) / 2 + 1));
+        let mut came = 0;
+        while came < most {
+            let behind = self.at;
+            if came > 0 && !self.take(b',') {
+                break;
+            }
+            self.peek();
+            let window = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk);
+            if let Some((value, length)) = window.and_then(number::plain) {
+                self.at += length;
+                into.push(value);
+            } else if let Some(value) = self.number()? {
+                into.push(value);
+            } else {
+                // What follows the comma is no number.
+                self.at = behind;
+                break;
+            }
+            came += 1;
+        }
+        Ok(came)
+    }
+
     /// Reads a value that is neither array nor object; none, and nothing read, where it is one.
     pub fn scalar(&mut self) -> Result<Option<Scalar<'a>>> {
         let start = match self.peek() {

@@ -42,19 +42,27 @@ impl<'v> Rows<'v> {
         body.reader.open_array()?;
         let width = body.schema.features.len();
         let start = self.values.len();
-        let mut at = 0;
-        while body.reader.element(at == 0)? {
-            if at < width {
-                let value = body.value(self.rows, at)?;
-                self.values.push(value);
-            } else {
+        let (mut at, mut surplus) = (0, 0);
+        while body.reader.element(at + surplus == 0)? {
+            if at == width {
+                // One too many, or more: how many is told.
+                surplus += 1;
                 body.reader.skip()?;
+                continue;
             }
-            at += 1;
+            match body.reader.numbers(body.schema.numeric_runs[at], self.values)? {
+                0 => {
+                    let value = body.value(self.rows, at)?;
+                    self.values.push(value);
+                    at += 1;
+                }
+                came => at += came,
+            }
         }
-        if at != width {
+        let came = at + surplus;
+        if came != width {
             let row = self.rows;
-            body.faults.add(row, format_args!("row {row}: {at} values came, {width} expected, one a feature"));
+            body.faults.add(row, format_args!("row {row}: {came} values came, {width} expected, one a feature"));
             self.values.resize(start + width, f64::NAN);
         }
         self.known = true;
