@@ -156,12 +156,13 @@ fn contents(
         return Err(body.refuse(format_args!("input '{name}' has no 'contents', and no raw_input_contents came")));
     };
     let (tensor, name) = gathered.arrive(body, &input.head)?;
-    let (shape, datatype) = (input.head.shape.unwrap_or_default(), input.head.datatype.unwrap_or_default());
+    let shape = input.head.shape.as_deref().unwrap_or_default();
+    let datatype = input.head.datatype.as_deref().unwrap_or_default();
     let width = body.schema.features.len();
     match tensor {
         Tensor::Unknown => Ok(()),
-        Tensor::Column(feature) => typed::elements(body, &name, &datatype, &shape, contents, values, |_| feature),
-        Tensor::Matrix => typed::elements(body, &name, &datatype, &shape, contents, values, |at| at % width),
+        Tensor::Column(feature) => typed::elements(body, &name, datatype, shape, contents, values, |_| feature),
+        Tensor::Matrix => typed::elements(body, &name, datatype, shape, contents, values, |at| at % width),
     }
 }
 
