@@ -243,6 +243,10 @@ fn check_segment(segment: &str) -> Result<(), NameError> {
     if RESERVED.contains(&segment) {
         return Err(NameError::Reserved(segment.to_owned()));
     }
+    // Most names are written as they are: each call reads one.
+    if segment.bytes().all(plain) && !segment.starts_with('.') {
+        return Ok(());
+    }
     // One text has one written form, or two models would share a scope.
     match read_segment(segment) {
         Some(text) if write_segment(&text) == segment => Ok(()),

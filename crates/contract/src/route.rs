@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use std::borrow::Cow;
+
 use crate::{Kind, ModelName, Version};
 
 /// The longest path that is read, in bytes.
@@ -163,14 +165,41 @@ fn of_model(path: &str, decoded: &str) -> Result<(&'static str, Route), RouteErr
     if let Some((rest, true)) = path.strip_prefix("endpoints/").map(|rest| strip_last(rest, "invocations")) {
         return Ok(("POST", Route::Predict(Protocol::Invocations, target(rest)?)));
     }
-    if path.starts_with("v2/repository/models/") {
-        let words = "models are loaded by promoting a version (`headgate promote`), not by calls";
+    if let Some(words) = unsupported(path) {
         return Err(refuse(Kind::Unsupported, words.to_owned()));
     }
     Err(refuse(Kind::NotFound, format!("nothing is at '{}'", shorten(decoded))))
 }
 
+/// Why an extension of the Open Inference Protocol is not here, where the path is one of it.
+fn unsupported(path: &str) -> Option<&'static str> {
+    let (first, rest) = path.strip_prefix("v2/")?.split_once('/').unwrap_or((&path[3..], ""));
+    match first {
+        "repository" if rest.starts_with("models/") => {
+            Some("models are loaded by promoting a version (`headgate promote`), not by calls")
+        }
+        "logging" => Some("logging is set where the server is started, not by calls"),
+        "trace" => Some("calls are not traced here"),
+        "systemsharedmemory" | "cudasharedmemory" => Some("tensors come in the body, not in shared memory"),
+        _ => None,
+    }
+}
+
+/// What Triton has below a model, and Headgate has not.
+fn unsupported_of_model(rest: &str) -> Option<&'static str> {
+    let (_, last) = rest.rsplit_once('/')?;
+    match last {
+        "config" => Some("a model has no configuration of its own: its metadata says what goes in and what comes out"),
+        "setting" if rest.ends_with("/trace/setting") => Some("calls are not traced here"),
+        "generate" | "generate_stream" => Some("models here score rows, they generate no text"),
+        _ => None,
+    }
+}
+
 fn v2(rest: &str) -> Result<(&'static str, Route), RouteError> {
+    if let Some(words) = unsupported_of_model(rest) {
+        return Err(refuse(Kind::Unsupported, words.to_owned()));
+    }
     let (of, last) = rest.rsplit_once('/').unwrap_or((rest, ""));
     Ok(match last {
         "infer" => ("POST", Route::Predict(Protocol::V2, target(of)?)),
@@ -197,25 +226,24 @@ fn v1(rest: &str) -> Result<(&'static str, Route), RouteError> {
 
 /// `<model>`, `<model>/versions/<n>` or `<model>/labels/<label>`.
 fn target(text: &str) -> Result<Target, RouteError> {
-    let segments: Vec<&str> = text.split('/').collect();
-    let (model, choice) = match segments.as_slice() {
-        [model @ .., "versions", number] => {
+    let of = text.rsplit_once('/').and_then(|(of, last)| Some((of.rsplit_once('/')?, last)));
+    let (model, choice) = match of {
+        Some(((model, "versions"), number)) => {
             let version = number.parse().map_err(|e| refuse(Kind::InvalidRequest, format!("{e}")))?;
             (model, Choice::Version(version))
         }
-        [model @ .., "labels", label] => (model, Choice::Label((*label).to_owned())),
-        model => (model, Choice::Any),
+        Some(((model, "labels"), label)) => (model, Choice::Label(label.to_owned())),
+        _ => (text, Choice::Any),
     };
     Ok(Target { model: model_name(model)?, choice })
 }
 
 /// A model's name as it is written, or with the scope's text as it is (`bank/São%20Paulo`).
-fn model_name(segments: &[&str]) -> Result<ModelName, RouteError> {
+fn model_name(text: &str) -> Result<ModelName, RouteError> {
     let refused = |e: crate::name::NameError| refuse(Kind::InvalidRequest, e.to_string());
-    let joined = segments.join("/");
-    match (joined.parse::<ModelName>(), segments) {
+    match (text.parse::<ModelName>(), text.split_once('/')) {
         (Ok(name), _) => Ok(name),
-        (Err(_), [base, scope]) => {
+        (Err(_), Some((base, scope))) if !scope.contains('/') => {
             let base = base.parse::<ModelName>().map_err(refused)?;
             ModelName::scoped(&base, scope).map_err(refused)
         }
@@ -230,9 +258,9 @@ fn strip_last<'a>(text: &'a str, word: &str) -> (&'a str, bool) {
     }
 }
 
-fn percent_decode(path: &str) -> Option<String> {
+fn percent_decode(path: &str) -> Option<Cow<'_, str>> {
     if !path.contains('%') {
-        return Some(path.to_owned());
+        return Some(Cow::Borrowed(path));
     }
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
@@ -247,7 +275,7 @@ fn percent_decode(path: &str) -> Option<String> {
             bytes.push(byte);
         }
     }
-    String::from_utf8(bytes).ok()
+    String::from_utf8(bytes).ok().map(Cow::Owned)
 }
 
 fn refuse(kind: Kind, message: String) -> RouteError {
@@ -332,6 +360,15 @@ mod tests {
             ("GET", "/invocations", Kind::MethodNotAllowed),
             ("POST", "/endpoints/m", Kind::NotFound),
             ("POST", "/v2/repository/models/m/load", Kind::Unsupported),
+            ("GET", "/v2/models/m/config", Kind::Unsupported),
+            ("GET", "/v2/models/m/versions/1/config", Kind::Unsupported),
+            ("POST", "/v2/models/m/trace/setting", Kind::Unsupported),
+            ("GET", "/v2/trace/setting", Kind::Unsupported),
+            ("POST", "/v2/models/m/generate", Kind::Unsupported),
+            ("GET", "/v2/logging", Kind::Unsupported),
+            ("GET", "/v2/systemsharedmemory/status", Kind::Unsupported),
+            ("POST", "/v2/cudasharedmemory/region/r/register", Kind::Unsupported),
+            ("GET", "/v2/tracer", Kind::NotFound),
             ("POST", "/v1/models/m:explode", Kind::NotFound),
             ("POST", "/v2/models/m/versions/0/infer", Kind::InvalidRequest),
             ("POST", "/v2/models//infer", Kind::InvalidRequest),
