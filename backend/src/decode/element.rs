@@ -1,7 +1,6 @@
 //! Values of tensors that say their types: what the engine gets for each.
 
 use super::Body;
-use super::binary::{Blob, BlobError};
 use super::json::Scalar;
 use crate::schema::Mismatch;
 
@@ -71,27 +70,11 @@ impl Body<'_> {
         }
     }
 
-    /// Stages the values of a tensor in binary, `width` a row; `feature` says whose the k-th is.
-    pub(super) fn blob(
-        &mut self,
-        blob: &Blob<'_>,
-        width: usize,
-        values: &mut Vec<f64>,
-        feature: impl Fn(usize) -> usize,
-    ) -> Result<(), BlobError> {
-        let numeric = (0..width).all(|at| self.schema.features[feature(at)].is_numeric());
-        if numeric && blob.datatype().width().is_some() {
-            let start = values.len();
-            values.resize(start + blob.count(), f64::NAN);
-            blob.widen(&mut values[start..]);
-            return Ok(());
+    /// What the engine gets for a value of a tensor in binary.
+    pub(super) fn of_blob(&mut self, row: usize, feature: usize, value: Result<Scalar<'_>, &[u8]>) -> f64 {
+        match value {
+            Ok(scalar) => self.scalar(row, feature, &scalar),
+            Err(bytes) => self.text(row, feature, bytes),
         }
-        blob.each(|at, value| {
-            let (row, feature) = (at / width, feature(at));
-            values.push(match value {
-                Ok(scalar) => self.scalar(row, feature, &scalar),
-                Err(bytes) => self.text(row, feature, bytes),
-            });
-        })
     }
 }

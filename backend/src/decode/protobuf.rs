@@ -6,7 +6,6 @@ use std::borrow::Cow;
 use headgate_contract::wire::{Field, Message, Value, WireError};
 use headgate_engine::Batch;
 
-use super::binary::{Blob, Datatype};
 use super::tensor::{Gathered, Head, Tensor};
 use super::{Asked, Body, Shape, Wanted, typed};
 use crate::refusal::{Refusal, shorten};
@@ -59,7 +58,7 @@ pub(super) fn decode<'a>(
     }
     asked.outputs = (!outputs.is_empty()).then_some(outputs);
     let mut gathered = Gathered::new(body);
-    let typed = tensors(body, bytes, raws > 0, values, &mut gathered)?;
+    let typed = tensors(body, bytes, raws > 0, values, batch, &mut gathered)?;
     asked.shape = Shape::Protobuf { raw: !typed };
     gathered.finish(body, values, batch)?;
     Ok(asked)
@@ -71,6 +70,7 @@ fn tensors<'a>(
     bytes: &'a [u8],
     raw: bool,
     values: &mut Vec<f64>,
+    batch: &mut Batch,
     gathered: &mut Gathered,
 ) -> Result<bool, Refusal> {
     let mut typed = false;
@@ -94,7 +94,7 @@ fn tensors<'a>(
             return Err(body.refuse(words));
         }
         let bytes = next_raw(&mut raws)?;
-        raw_contents(body, &input.head, bytes, values, gathered)?;
+        gathered.binary(body, &input.head, bytes, batch)?;
     }
     Ok(typed)
 }
@@ -164,27 +164,6 @@ fn contents(
         Tensor::Column(feature) => typed::elements(body, &name, datatype, shape, contents, values, |_| feature),
         Tensor::Matrix => typed::elements(body, &name, datatype, shape, contents, values, |at| at % width),
     }
-}
-
-fn raw_contents(
-    body: &mut Body<'_>,
-    head: &Head<'_>,
-    bytes: &[u8],
-    values: &mut Vec<f64>,
-    gathered: &mut Gathered,
-) -> Result<(), Refusal> {
-    let (tensor, name) = gathered.arrive(body, head)?;
-    let shape = head.shape.as_deref().unwrap_or_default();
-    let Some(datatype) = head.datatype.as_deref().and_then(Datatype::named) else { return Ok(()) };
-    let width = body.schema.features.len();
-    let count = shape.iter().product();
-    let blob = Blob::new(datatype, bytes, count).map_err(|e| body.refuse(format_args!("input '{name}': {e}")))?;
-    let read = match tensor {
-        Tensor::Unknown => Ok(()),
-        Tensor::Column(feature) => body.blob(&blob, 1, values, |_| feature),
-        Tensor::Matrix => body.blob(&blob, width, values, |at| at % width),
-    };
-    read.map_err(|e| body.refuse(format_args!("input '{name}': {e}")))
 }
 
 /// An entry of the map of parameters.
