@@ -126,7 +126,7 @@ impl Shared {
             Ok(answer) => Outcome::Answered { rows: answer.rows, ignored: answer.ignored.values() },
             Err(refusal) => Outcome::Refused(refusal.kind),
         };
-        servable.series.count(outcome, started.elapsed());
+        servable.series.count_since(outcome, started);
         Ok(Reply { answer: answer?, servable, fallback: resolved.fallback })
     }
 

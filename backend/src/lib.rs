@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`program`], [`serve`], [`config`]: the process: [`entry`] runs it, [`run`] is for those who bring their listener
-//! - [`doors`]: HTTP; thin, each door makes a call
+//! - [`doors`]: HTTP; thin, each door makes a call; [`openapi`]: what they say of a model to tools
 //! - [`dispatch`]: from a call to a reply: which version answers, and on which thread ([`compute`])
 //! - [`predict`]: decode, score, encode; [`decode`], [`encode`], [`schema`], [`refusal`]: its parts
 //! - [`snapshot`]: what is served at one moment, of [`servable`] versions
@@ -22,6 +22,7 @@ pub mod engines;
 pub mod fleet;
 pub mod life;
 pub mod metrics;
+pub mod openapi;
 pub mod predict;
 pub mod program;
 pub mod prove;

@@ -11,7 +11,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 
 pub mod series;
 
-pub use series::{Outcome, Series, SeriesBook};
+pub use series::{Outcome, Series, SeriesBook, Totals};
 
 /// Buckets of the time from a promotion to Ready, in seconds.
 const READY_BUCKETS: [f64; 10] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];

@@ -5,23 +5,30 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::routing::{get, post};
 use headgate_contract::fleet::{NUDGE_PATH, STATE_PATH, VersionState, WAIT_MS_MAX};
+use headgate_contract::proto::ModelReadyResponse;
 use headgate_contract::route::{self, Choice, Route, Target};
-use headgate_contract::{Kind, Version};
+use headgate_contract::{Kind, ModelName, Version, openapi};
 use http::{Response, StatusCode};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Value, json};
-use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
-use super::{App, fleet, predict, reply};
+use super::{App, fleet, form, predict, reply};
 use crate::dispatch::{Chosen, resolve};
+use crate::encode::Content;
 use crate::refusal::Refusal;
 use crate::servable::Servable;
 use crate::snapshot::{Model, Snapshot};
 
+pub(super) mod index;
+pub(super) mod metadata;
+pub(super) mod statistics;
+
+/// What a backend has of the extensions of the Open Inference Protocol. The repository's index, but no loading by calls.
+pub(super) const EXTENSIONS: [&str; 3] = ["binary_tensor_data", "model_repository", "statistics"];
 /// The largest body of a question.
 const QUESTION_BYTES_MAX: usize = 64 << 10;
 
@@ -32,47 +39,83 @@ pub(super) fn router(app: App) -> Router {
         .route(STATE_PATH, get(fleet::state))
         .route(NUDGE_PATH, post(fleet::nudge))
         .fallback(answer)
-        .layer(RequestBodyLimitLayer::new(QUESTION_BYTES_MAX))
+        .layer(DefaultBodyLimit::max(QUESTION_BYTES_MAX))
         // The longest poll, and a moment: whoever sends a question slower than that is cut off.
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_millis(WAIT_MS_MAX + 5000)))
         .with_state(app)
 }
 
 async fn answer(State(app): State<App>, request: Request) -> Response<Body> {
-    match route::parse(request.method().as_str(), request.uri().path()) {
-        Ok(Route::RepositoryIndex) => index(app, request).await,
-        Ok(route) => {
-            let asked = predict::chosen(request.headers()).and_then(|chosen| ask(&app, route, chosen));
-            asked.unwrap_or_else(|e| reply::refusal(&e).map(Body::new))
-        }
-        Err(error) => reply::refusal(&Refusal::new(error.kind, error.message)).map(Body::new),
-    }
+    let refused = |refusal| reply::refusal(&refusal).map(Body::new);
+    let route = match route::parse(request.method().as_str(), request.uri().path()) {
+        Ok(Route::RepositoryIndex) => return index(app, request).await,
+        Ok(route) => route,
+        Err(error) => return refused(Refusal::new(error.kind, error.message)),
+    };
+    let chosen = match predict::chosen(request.headers()) {
+        Ok(chosen) => chosen,
+        Err(refusal) => return refused(refusal),
+    };
+    let question = Question { chosen, protobuf: form::accepts(request.headers(), Content::Protobuf) };
+    // Of many models, or of a model of many features.
+    let is_long = matches!(route, Route::ModelList | Route::Statistics(None) | Route::OpenApi(Some(_)));
+    let answer = move || ask(&app, route, question).unwrap_or_else(|e| reply::refusal(&e).map(Body::new));
+    if is_long { fleet::blocking(answer).await } else { answer() }
 }
 
-fn ask(app: &App, route: Route, chosen: Option<Chosen>) -> Result<Response<Body>, Refusal> {
+/// What a question says beside its path.
+struct Question {
+    /// The version that a gateway chose.
+    chosen: Option<Chosen>,
+    /// Whether the answer is to be a message of gRPC.
+    protobuf: bool,
+}
+
+fn ask(app: &App, route: Route, question: Question) -> Result<Response<Body>, Refusal> {
     let snapshot = app.shared.snapshot.load();
     let ok = |document: Value| Ok(reply::json(StatusCode::OK, &document));
+    let Question { chosen, protobuf } = question;
     match route {
         Route::Live => ok(json!({ "live": true })),
-        Route::Ready => {
-            let ready = app.shared.board.is_ready();
-            let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-            Ok(reply::json(status, &json!({ "ready": ready })))
-        }
+        Route::Ready | Route::Ping => Ok(ready(app)),
         Route::ServerMetadata => ok(json!({
-            "name": "headgate", "version": env!("CARGO_PKG_VERSION"), "extensions": ["model_repository"]
+            "name": "headgate", "version": env!("CARGO_PKG_VERSION"), "extensions": EXTENSIONS
         })),
         Route::ModelMetadata(target) => {
             let (model, servable) = servable(&snapshot, &target, chosen)?;
-            Ok(reply::of_version(&servable, &metadata(&model, &servable)))
+            let metadata = metadata::metadata(&model, &servable);
+            Ok(match protobuf {
+                true => reply::of_version(&servable, reply::message(&metadata)),
+                false => {
+                    reply::of_version(&servable, reply::json(StatusCode::OK, &metadata::document(metadata, &servable)))
+                }
+            })
         }
         Route::ModelReady(target) => {
             let (model, servable) = servable(&snapshot, &target, chosen)?;
-            Ok(reply::of_version(&servable, &json!({ "name": model.name, "ready": true })))
+            Ok(match protobuf {
+                true => reply::of_version(&servable, reply::message(&ModelReadyResponse { ready: true })),
+                false => {
+                    let document = json!({ "name": model.name, "ready": true });
+                    reply::of_version(&servable, reply::json(StatusCode::OK, &document))
+                }
+            })
         }
         Route::ModelStatus(target) => ok(status(resolve::find(&snapshot, &target.model)?.0, &target.choice)?),
-        Route::ModelList | Route::Statistics(_) | Route::OpenApi(_) | Route::Ping => {
-            Err(Refusal::new(Kind::Unsupported, "not here yet"))
+        Route::ModelList => ok(list(&snapshot)),
+        Route::Statistics(target) => {
+            let statistics = statistics::statistics(&snapshot, target.as_ref(), chosen)?;
+            if protobuf {
+                Ok(reply::message(&statistics))
+            } else {
+                ok(headgate_contract::statistics::document(&statistics))
+            }
+        }
+        Route::OpenApi(None) => Ok(reply::written(openapi::SERVER)),
+        Route::OpenApi(Some(target)) => {
+            let (model, servable) = servable(&snapshot, &target, chosen)?;
+            let document = crate::openapi::document(&target, &servable, model.release.strict);
+            Ok(reply::of_version(&servable, reply::json(StatusCode::OK, &document)))
         }
         // Predictions do not come here, and the index was answered before.
         Route::Predict(..) | Route::Invocations | Route::RepositoryIndex => {
@@ -81,8 +124,26 @@ fn ask(app: &App, route: Route, chosen: Option<Chosen>) -> Result<Response<Body>
     }
 }
 
+fn ready(app: &App) -> Response<Body> {
+    if app.shared.board.is_ready() {
+        return reply::json(StatusCode::OK, &json!({ "ready": true }));
+    }
+    let why = "the models that are released are not all loaded yet, or the backend is about to stop";
+    let mut response = reply::refusal(&Refusal::new(Kind::Unavailable, why)).map(Body::new);
+    // As the Open Inference Protocol spells it, beside what every error says.
+    *response.body_mut() = Body::from(json!({ "ready": false, "error": why }).to_string());
+    response
+}
+
+/// The names of all models, as KServe's v1 lists them.
+fn list(snapshot: &Snapshot) -> Value {
+    let mut names: Vec<&ModelName> = snapshot.models().map(|model| &model.name).collect();
+    names.sort_unstable();
+    json!({ "models": names })
+}
+
 /// The version that a question is about: the one that a gateway chose; where the release picks, the one with most weight.
-fn servable(
+pub(super) fn servable(
     snapshot: &Snapshot,
     target: &Target,
     chosen: Option<Chosen>,
@@ -96,28 +157,6 @@ fn servable(
     let held = most.and_then(|serve| model.held_digest(&serve.digest));
     let servable = held.ok_or_else(|| resolve::not_served(model))?;
     Ok((Arc::clone(model), Arc::clone(servable)))
-}
-
-fn metadata(model: &Model, servable: &Servable) -> Value {
-    let shape = |width: usize| if width == 1 { json!([-1]) } else { json!([-1, width]) };
-    let signature = &servable.manifest.signature;
-    let inputs = signature.inputs.iter().map(|i| json!({"name": i.name, "datatype": i.dtype.as_str(), "shape": [-1]}));
-    let outputs = signature.outputs.iter().map(|o| {
-        let mut output = json!({"name": o.name, "datatype": o.dtype.as_str(), "shape": shape(o.width)});
-        if !o.classes.is_empty() {
-            output["parameters"] = json!({ "classes": o.classes.join(",") });
-        }
-        output
-    });
-    let versions: Vec<String> = model.held.iter().map(|s| s.schema.version.to_string()).collect();
-    json!({
-        "name": model.name,
-        "versions": versions,
-        "platform": servable.manifest.engine.name,
-        "inputs": inputs.collect::<Vec<_>>(),
-        "outputs": outputs.collect::<Vec<_>>(),
-        "parameters": {"version": servable.schema.version.to_string(), "digest": servable.schema.digest.to_string()},
-    })
 }
 
 /// As TF Serving writes it, with what KServe's v1 asks for.
@@ -157,25 +196,24 @@ fn status(model: &Model, choice: &Choice) -> Result<Value, Refusal> {
 
 /// All versions, their states, and why they failed; asked with `{"ready": true}`, those that can answer.
 async fn index(app: App, request: Request) -> Response<Body> {
-    let Ok(body) = request.into_body().collect().await.map(http_body_util::Collected::to_bytes) else {
-        return reply::refusal(&Refusal::new(Kind::TooLarge, "the body is too large")).map(Body::new);
+    let refused = |refusal| reply::refusal(&refusal).map(Body::new);
+    let read = Limited::new(request.into_body(), QUESTION_BYTES_MAX).collect();
+    let body = match tokio::time::timeout(app.shared.limits.body_timeout, read).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            return refused(Refusal::new(
+                Kind::TooLarge,
+                format!("the body is larger than {QUESTION_BYTES_MAX} bytes"),
+            ));
+        }
+        Ok(Err(error)) => return refused(Refusal::invalid(format!("the body can't be read: {error}"))),
+        Err(_) => return refused(Refusal::new(Kind::DeadlineExceeded, "the body did not arrive in time")),
     };
     let only_ready = match serde_json::from_slice::<Value>(&body) {
         Ok(question) => question["ready"].as_bool().unwrap_or(false),
         Err(_) if body.is_empty() => false,
-        Err(error) => return reply::refusal(&Refusal::invalid(format!("body: {error}"))).map(Body::new),
+        Err(error) => return refused(Refusal::invalid(format!("body: {error}"))),
     };
-    let list = move || {
-        let mut models = app.shared.board.models();
-        models.sort_by(|a, b| a.model.cmp(&b.model));
-        let entries = models.iter().flat_map(|model| {
-            let versions = model.versions.iter();
-            let versions = versions.filter(|v| !only_ready || v.state == VersionState::Ready);
-            versions.map(|v| {
-                json!({"name": model.model, "version": v.version.to_string(), "state": v.state.as_index(), "reason": v.reason})
-            })
-        });
-        reply::json(StatusCode::OK, &entries.collect::<Vec<_>>())
-    };
+    let list = move || reply::json(StatusCode::OK, &index::document(&index::index(&app, only_ready)));
     fleet::blocking(list).await
 }

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::{Either, Full};
 
 use crate::dispatch::Reply;
+use crate::encode::Content;
 use crate::refusal::Refusal;
 use crate::servable::Servable;
 
@@ -30,6 +31,8 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static(header::REQUES
 pub(super) fn prediction(reply: Reply, load: usize) -> Response<ReplyBody> {
     let Reply { servable, answer, fallback } = reply;
     let mut response = Response::new(Either::Left(Full::new(Bytes::from(answer.body.bytes))));
+    // Room for all that follow, at once.
+    *response.headers_mut() = HeaderMap::with_capacity(12);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.body.content.media_type()));
     if let Some(length) = answer.body.json_bytes {
@@ -37,8 +40,8 @@ pub(super) fn prediction(reply: Reply, load: usize) -> Response<ReplyBody> {
     }
     headers.insert(VERSION, servable.version_header.clone());
     headers.insert(DIGEST, servable.digest_header.clone());
-    headers.insert(ROWS, HeaderValue::from(answer.rows));
-    headers.insert(LOAD, HeaderValue::from(load));
+    headers.insert(ROWS, number(answer.rows));
+    headers.insert(LOAD, number(load));
     if let Some(value) = fallback.and_then(|model| HeaderValue::from_str(model.as_str()).ok()) {
         headers.insert(MODEL, value);
     }
@@ -76,9 +79,22 @@ pub(super) fn json(status: StatusCode, document: &impl serde::Serialize) -> Resp
     response
 }
 
-/// A JSON document about a version, which it names.
-pub(super) fn of_version(servable: &Servable, document: &impl serde::Serialize) -> Response<Body> {
-    let mut response = json(StatusCode::OK, document);
+/// A JSON document that is written already.
+pub(super) fn written(document: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(document));
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+/// A message of gRPC, by itself.
+pub(super) fn message(message: &impl prost::Message) -> Response<Body> {
+    let mut response = Response::new(Body::from(message.encode_to_vec()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(Content::Protobuf.media_type()));
+    response
+}
+
+/// A reply that is about a version, which it names.
+pub(super) fn of_version(servable: &Servable, mut response: Response<Body>) -> Response<Body> {
     response.headers_mut().insert(VERSION, servable.version_header.clone());
     response.headers_mut().insert(DIGEST, servable.digest_header.clone());
     response
@@ -88,6 +104,18 @@ pub(super) fn of_version(servable: &Servable, document: &impl serde::Serialize) 
 pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
     let given = headers.get(REQUEST_ID).filter(|id| id.len() <= 128 && id.to_str().is_ok_and(|id| !id.is_empty()));
     given.cloned().unwrap_or_else(|| {
-        HeaderValue::from_str(&format!("{:032x}", rand::random::<u128>())).unwrap_or(HeaderValue::from_static("0"))
+        let mut id = [0; 32];
+        // Twice as long as what is encoded: it can't fail.
+        let _ = hex::encode_to_slice(rand::random::<[u8; 16]>(), &mut id);
+        HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("0"))
     })
+}
+
+/// A number as a header's value; the small ones, as most are, without an allocation.
+fn number(value: usize) -> HeaderValue {
+    const DIGITS: &str = "0123456789";
+    match DIGITS.get(value..=value) {
+        Some(digit) => HeaderValue::from_static(digit),
+        None => HeaderValue::from(value),
+    }
 }

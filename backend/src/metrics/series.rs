@@ -6,10 +6,11 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use headgate_contract::{Kind, ModelName, Version};
+use tokio::time::Instant;
 
 /// The most models that a scrape names.
 pub const MODELS_MAX: usize = 200;
@@ -23,7 +24,10 @@ const BUCKETS: usize = CODES;
 const SECONDS: usize = BUCKETS + BOUNDS.len() + 1;
 const ROWS: usize = SECONDS + 1;
 const IGNORED: usize = ROWS + 1;
-const SLOTS: usize = IGNORED + 1;
+const REFUSED_NS: usize = IGNORED + 1;
+const SLOTS: usize = REFUSED_NS + 1;
+/// A moment on both clocks, so that no call reads the second one.
+static MOMENT: LazyLock<(Instant, SystemTime)> = LazyLock::new(|| (Instant::now(), SystemTime::now()));
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +47,25 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Series {
     slots: [AtomicU64; SLOTS],
+    /// When the last call ended, in milliseconds since 1970.
+    last_ms: AtomicU64,
+}
+
+/// What the calls of one version come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Calls that ended with a prediction.
+    pub answered: u64,
+    /// How long they took together, in nanoseconds.
+    pub answered_ns: u64,
+    /// Calls that ended with an error.
+    pub refused: u64,
+    /// How long they took together, in nanoseconds.
+    pub refused_ns: u64,
+    /// Rows scored.
+    pub rows: u64,
+    /// When the last call ended, in milliseconds since 1970; 0 for never.
+    pub last_ms: u64,
 }
 
 /// All series.
@@ -80,13 +103,23 @@ impl Default for Sums {
 
 impl Default for Series {
     fn default() -> Self {
-        Self { slots: std::array::from_fn(|_| AtomicU64::new(0)) }
+        Self { slots: std::array::from_fn(|_| AtomicU64::new(0)), last_ms: AtomicU64::new(0) }
     }
 }
 
 // === impl Series ===
 
 impl Series {
+    /// Counts a call that ends now.
+    pub fn count_since(&self, outcome: Outcome, started: Instant) {
+        let now = Instant::now();
+        let (moment, time) = *MOMENT;
+        let time = time + now.saturating_duration_since(moment);
+        let last_ms = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        self.last_ms.store(last_ms as u64, Ordering::Relaxed);
+        self.count(outcome, now - started);
+    }
+
     /// Counts a call.
     pub fn count(&self, outcome: Outcome, taken: Duration) {
         let add = |slot: usize, value: u64| self.slots[slot].fetch_add(value, Ordering::Relaxed);
@@ -101,12 +134,26 @@ impl Series {
             Outcome::Refused(kind) => {
                 let at = Kind::ALL.iter().position(|k| *k == kind).unwrap_or(0);
                 add(1 + at, 1);
+                add(REFUSED_NS, taken.as_nanos() as u64);
             }
         }
         let seconds = taken.as_secs_f64();
         let bucket = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
         add(BUCKETS + bucket, 1);
         add(SECONDS, taken.as_nanos() as u64);
+    }
+
+    /// What the calls so far come to.
+    pub fn totals(&self) -> Totals {
+        let Sums(slots) = self.sums();
+        Totals {
+            answered: slots[0],
+            answered_ns: slots[SECONDS].saturating_sub(slots[REFUSED_NS]),
+            refused: slots[1..CODES].iter().sum(),
+            refused_ns: slots[REFUSED_NS],
+            rows: slots[ROWS],
+            last_ms: self.last_ms.load(Ordering::Relaxed),
+        }
     }
 
     fn sums(&self) -> Sums {
@@ -276,6 +323,20 @@ mod tests {
         ] {
             assert!(page.contains(line), "{line} is not in\n{page}");
         }
+    }
+
+    #[test]
+    fn totals_tell_answers_from_errors() {
+        let series = Series::default();
+        assert_eq!(series.totals(), Totals::default());
+        answered(&series, 3);
+        series.count(Outcome::Refused(Kind::InvalidRequest), Duration::from_nanos(7));
+        series.count_since(Outcome::Refused(Kind::Internal), Instant::now());
+        let totals = series.totals();
+        assert_eq!((totals.answered, totals.answered_ns, totals.refused, totals.rows), (3, 900_000, 2, 6));
+        assert!(totals.refused_ns >= 7);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+        assert!(totals.last_ms.abs_diff(now) < 60_000, "{totals:?}");
     }
 
     #[test]

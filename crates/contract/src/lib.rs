@@ -7,7 +7,8 @@
 //! - [`manifest`]: what a version is; [`claim`]: who is making one
 //! - [`release`]: which versions of a model are served, and [`release::pick`]; [`catalog`]: all releases of a store
 //! - [`route`], [`header`], [`error`]: what a prediction call looks like from outside; [`openapi`]: the same, for tools
-//! - [`proto`]: the messages of the gRPC door; [`wire`]: how any such message lies in bytes; [`grpc`]: what is around it
+//! - [`proto`]: the messages of the gRPC door; [`wire`]: how any such message lies in bytes; [`grpc`]: what is around it;
+//!   [`statistics`]: one of them added up
 //! - [`fleet`]: what a backend tells a gateway
 //! - [`config`]: flag over environment over file over default
 
@@ -28,6 +29,7 @@ pub mod proto;
 pub mod real;
 pub mod release;
 pub mod route;
+pub mod statistics;
 pub mod wire;
 
 pub use digest::Digest;

@@ -173,7 +173,8 @@ fn of_model(path: &str, decoded: &str) -> Result<(&'static str, Route), RouteErr
 
 /// Why an extension of the Open Inference Protocol is not here, where the path is one of it.
 fn unsupported(path: &str) -> Option<&'static str> {
-    let (first, rest) = path.strip_prefix("v2/")?.split_once('/').unwrap_or((&path[3..], ""));
+    let path = path.strip_prefix("v2/")?;
+    let (first, rest) = path.split_once('/').unwrap_or((path, ""));
     match first {
         "repository" if rest.starts_with("models/") => {
             Some("models are loaded by promoting a version (`headgate promote`), not by calls")
