@@ -2,7 +2,7 @@
 # tools/setup, once.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: up test lint bench bench-engine fuzz sanitize help setup
+.PHONY: up test test-clients lint bench bench-engine fuzz sanitize help setup
 
 up: ## run the whole system here: file store, sample model, two backends, a gateway (ARGS="--backends 3 ...")
 	@tools/setup up
@@ -13,6 +13,11 @@ test: ## everything that CI runs: format, lints, arrows, all tests
 	@tools/setup test
 	@$(MAKE) --no-print-directory lint
 	@tools/test
+
+test-clients: ## only the clients that others wrote, run against a backend and a gateway (ARGS="python" for some languages)
+	@tools/setup test
+	@cargo build --locked -p headgate
+	@tools/test-clients $(ARGS)
 
 lint: ## format and clippy, warnings denied; cargo-deny where it is installed
 	cargo fmt --all --check

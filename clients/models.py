@@ -121,10 +121,35 @@ def kinds(folder, name):
     write(folder, name, inputs, rows, outputs, [{"output": value} for value in outputs["sum"]])
 
 
+SLOW = '''"""Takes as many seconds as the row says."""
+
+import time
+
+
+def load(folder):
+    return None
+
+
+def predict(model, columns):
+    time.sleep(max(columns["seconds"]))
+    return {"slept": columns["seconds"]}
+'''
+
+
+def slow(folder, name):
+    """Code that outlasts a caller's patience."""
+    (folder / name / "code").mkdir(parents=True)
+    (folder / name / "code" / "model.py").write_text(SLOW)
+    signature = {"inputs": [{"name": "seconds", "dtype": "FP64"}], "outputs": [{"name": "slept", "dtype": "FP64"}]}
+    (folder / name / "signature.json").write_text(json.dumps(signature))
+    write(folder, name, [{"name": "seconds", "datatype": "FP64"}], [[0]], {"slept": [0]}, [{"output": 0}])
+
+
 def main(folder):
     train(Path(folder), "bank", 2)
     train(Path(folder), "grade", 3)
     kinds(Path(folder), "kinds")
+    slow(Path(folder), "slow")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ MODELS = {
     "bank": ["model.txt"],
     "grade": ["model.txt", "--classes", "low,middle,high"],
     "kinds": ["code", "--process", "python", "--signature", "signature.json"],
+    "slow": ["code", "--process", "python", "--signature", "signature.json"],
 }
 
 
@@ -54,7 +55,7 @@ class System:
         self.folder.cleanup()
 
     def _start(self):
-        python = os.environ.get("HEADGATE_PYTHON") or ROOT / ".venv/bin/python"
+        python = Path(os.environ.get("HEADGATE_PYTHON") or ROOT / ".venv/bin/python").absolute()
         subprocess.run([python, HERE / "models.py", self.path / "models"], check=True)
         self.environment = os.environ | {"HEADGATE_STORE": f"file://{self.path}/store"}
         for model, arguments in MODELS.items():
@@ -98,7 +99,7 @@ class System:
 
 
 def program():
-    return os.environ.get("HEADGATE_BIN") or ROOT / "target/debug/headgate"
+    return Path(os.environ.get("HEADGATE_BIN") or ROOT / "target/debug/headgate").absolute()
 
 
 def status(url):
