@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use headgate_contract::ModelName;
 use headgate_contract::config::{ConfigError, Sources};
 use headgate_registry::{StoreOptions, StoreUrl};
 
@@ -27,6 +28,8 @@ pub struct Config {
     pub store_options: StoreOptions,
     /// The backend's stable name; none: host and port.
     pub instance: Option<String>,
+    /// The model that answers `/invocations`; none: calls there are refused.
+    pub default_model: Option<ModelName>,
     /// How often the catalog's head is read.
     pub poll_interval: Duration,
     /// The local cache.

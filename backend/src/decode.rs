@@ -15,8 +15,11 @@ use crate::schema::{Mismatch, Schema};
 
 pub mod binary;
 pub mod columns;
+mod csv;
 mod element;
 pub mod faults;
+mod frame;
+mod head;
 pub mod ignored;
 pub mod json;
 mod number;
@@ -28,6 +31,7 @@ mod typed;
 mod v1;
 mod v2;
 
+pub use csv::Lines;
 pub use faults::Faults;
 pub use ignored::Ignored;
 use json::{JsonError, Reader, Scalar};
@@ -46,12 +50,12 @@ pub enum Form {
     /// TF Serving's and KServe's v1.
     V1,
     /// JSON as MLflow's and SageMaker's clients send it.
-    Frame,
-    /// Lines of CSV.
-    Csv {
-        /// Whether the reply is CSV too.
-        reply: bool,
+    Frame {
+        /// Whether the reply is CSV.
+        csv: bool,
     },
+    /// Lines of CSV.
+    Csv(Lines),
     /// A `ModelInferRequest` as a message of gRPC holds it.
     Protobuf,
     /// An Arrow IPC stream.
@@ -157,6 +161,8 @@ pub fn decode(
     let asked = match form {
         Form::V2 { json_bytes: None } => v2::decode(&mut body, &mut staging.values, batch),
         Form::V1 => v1::decode(&mut body, &mut staging.values, batch),
+        Form::Frame { csv } => frame::decode(&mut body, csv, &mut staging.values, batch),
+        Form::Csv(lines) => csv::decode(&mut body, bytes, lines, &mut staging.values, batch),
         Form::Protobuf => protobuf::decode(&mut body, bytes, &mut staging.values, batch),
         _ => Err(Refusal::new(Kind::UnsupportedMedia, "a body in this form is not read here")),
     };

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use headgate_contract::ModelName;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -33,6 +34,8 @@ pub struct App {
     pub shared: Arc<Shared>,
     /// The catalog's watcher.
     pub watcher: headgate_registry::watch::Handle,
+    /// The model that answers `/invocations`.
+    pub default_model: Option<ModelName>,
     /// Bytes of all bodies that are being read or answered.
     pub bodies_bytes: Arc<AtomicU64>,
     /// Memory of all loaded models, in bytes.

@@ -13,6 +13,7 @@ use crate::schema::{Output, Schema};
 
 pub mod binary;
 mod contributions;
+mod csv;
 mod protobuf;
 mod row_status;
 
@@ -100,8 +101,12 @@ fn written(schema: &Schema, asked: &Asked, scores: &Outputs) -> Encoded {
             protobuf::message(&mut body, schema, asked, raw, scores);
             content = Content::Protobuf;
         }
-        // Each comes with the form that asks for it.
-        Shape::Csv | Shape::Arrow => {}
+        Shape::Csv => {
+            csv::lines(&mut body, schema, asked, scores);
+            content = Content::Csv;
+        }
+        // It comes with the form that asks for it.
+        Shape::Arrow => {}
     }
     Encoded { bytes: body, content, json_bytes: None }
 }

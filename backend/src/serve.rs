@@ -113,6 +113,7 @@ fn build(config: &Config, instance: &str, watcher: Handle) -> Result<App, Error>
     Ok(App {
         shared: Arc::new(shared),
         watcher,
+        default_model: config.default_model.clone(),
         bodies_bytes: Arc::new(AtomicU64::new(0)),
         memory_used: Arc::new(AtomicU64::new(0)),
         stopping: CancellationToken::new(),

@@ -25,6 +25,9 @@ pub struct Cli {
     /// The stable name that gateways know this backend by; by default its host and port
     #[arg(long, value_name = "NAME")]
     pub instance: Option<String>,
+    /// The model that answers /invocations, as SageMaker's and MLflow's callers know it
+    #[arg(long, value_name = "MODEL")]
+    pub default_model: Option<String>,
     /// What is logged: info, headgate_backend=debug, ...
     #[arg(long, env = "HEADGATE_LOG", value_name = "FILTER")]
     pub log: Option<String>,
@@ -58,6 +61,7 @@ impl Cli {
             ("listen", &self.listen),
             ("cache.dir", &cache),
             ("instance", &self.instance),
+            ("default_model", &self.default_model),
             ("log.filter", &self.log),
         ] {
             flags.extend(value.as_ref().map(|v| (key.to_owned(), v.clone())));
@@ -82,6 +86,7 @@ mod tests {
             store: Some("file:///flag".into()),
             cache: Some("/flag/cache".into()),
             instance: Some("7".into()),
+            default_model: Some("bank".into()),
             set: vec!["limits.rows_max=7".into(), "log.format=json".into()],
             ..Cli::default()
         };
@@ -90,6 +95,7 @@ mod tests {
         assert_eq!(config.store.to_string(), "file:///flag");
         assert_eq!((config.cache.dir.to_str(), config.instance.as_deref()), (Some("/flag/cache"), Some("7")));
         assert_eq!((config.limits.rows_max, config.log.json), (7, true));
+        assert_eq!(config.default_model, Some("bank".parse().unwrap()));
         let cli = Cli { set: vec!["x".into()], ..Cli::default() };
         assert!(cli.sources(vec![]).unwrap_err().to_string().contains("KEY=VALUE"));
         let cli = Cli { config: Some("/nowhere/at/all.toml".into()), ..Cli::default() };

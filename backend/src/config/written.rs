@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use headgate_contract::ModelName;
 use headgate_registry::StoreOptions;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,7 @@ pub struct Written {
     pub listen: String,
     pub store: String,
     pub instance: String,
+    pub default_model: String,
     pub poll_interval_ms: u64,
     pub retire_max_ms: u64,
     pub store_options: StoreOptionsWritten,
@@ -130,6 +132,7 @@ impl Default for Written {
             listen: "127.0.0.1:8500".to_owned(),
             store: String::new(),
             instance: String::new(),
+            default_model: String::new(),
             poll_interval_ms: 1000,
             retire_max_ms: 15_000,
             store_options: StoreOptionsWritten::default(),
@@ -209,6 +212,7 @@ impl Written {
             store,
             store_options: self.store_options.options(),
             instance: none_if_empty(self.instance),
+            default_model: default_model(&self.default_model)?,
             poll_interval: at_least("poll_interval_ms", self.poll_interval_ms, 10)?,
             process: self.process.check(&cache.dir)?,
             cache,
@@ -329,6 +333,13 @@ impl LogWritten {
     }
 }
 
+fn default_model(name: &str) -> Result<Option<ModelName>, String> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    name.parse().map(Some).map_err(|e| format!("'default_model' is '{name}': {e}"))
+}
+
 fn none_if_empty(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
@@ -399,6 +410,7 @@ mod tests {
         for (key, value, says) in [
             ("listen", "nowhere", "'listen'"),
             ("store", "/models", "write file:///models"),
+            ("default_model", "a b", "'default_model' is 'a b'"),
             ("log.format", "xml", "'pretty' or 'json'"),
             ("poll_interval_ms", "0", "'poll_interval_ms'"),
             ("limits.rows_max", "0", "'limits.rows_max'"),

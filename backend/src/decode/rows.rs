@@ -27,14 +27,20 @@ impl<'v> Rows<'v> {
         let mut first = true;
         while body.reader.element(first)? {
             first = false;
-            body.check_rows(self.rows + 1)?;
-            match body.reader.peek() {
-                Some(b'{') => self.object(body)?,
-                Some(b'[') => self.array(body)?,
-                _ => self.single(body)?,
-            }
-            self.rows += 1;
+            self.row(body)?;
         }
+        Ok(())
+    }
+
+    /// Reads a row.
+    pub(super) fn row(&mut self, body: &mut Body<'_>) -> Result<(), Refusal> {
+        body.check_rows(self.rows + 1)?;
+        match body.reader.peek() {
+            Some(b'{') => self.object(body)?,
+            Some(b'[') => self.array(body)?,
+            _ => self.single(body)?,
+        }
+        self.rows += 1;
         Ok(())
     }
 

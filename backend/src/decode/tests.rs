@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod frames;
+
 fn signature(inputs: Vec<Input>) -> Signature {
     let output = |name: &str, role| Output { name: name.into(), role, dtype: Dtype::Fp64, width: 1, classes: vec![] };
     Signature { inputs, outputs: vec![output("probability", Role::Value), output("margin", Role::Margin)] }

@@ -49,7 +49,7 @@ pub(super) fn decode(body: &mut Body<'_>, values: &mut Vec<f64>, batch: &mut Bat
 }
 
 /// An object of columns, each an array of values, of arrays of one value, or one value for a single row.
-fn columns(body: &mut Body<'_>, values: &mut Vec<f64>, batch: &mut Batch) -> Result<(), Refusal> {
+pub(super) fn columns(body: &mut Body<'_>, values: &mut Vec<f64>, batch: &mut Batch) -> Result<(), Refusal> {
     let mut columns = Columns::new(body.schema);
     body.reader.open_object()?;
     let mut first = true;

@@ -5,9 +5,12 @@ use headgate_contract::route::Protocol;
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 
-use crate::decode::Form;
+use crate::decode::{Form, Lines};
 use crate::encode::Content;
 use crate::refusal::{Refusal, shorten};
+
+/// What callers of SageMaker's runtime tell the model, as it passes it on.
+const ATTRIBUTES: &str = "x-amzn-sagemaker-custom-attributes";
 
 /// The form of a prediction's body. A content type that says nothing of use is taken for the path's own form: many
 /// clients send none, or that of an HTML form.
@@ -21,8 +24,8 @@ pub(super) fn of(protocol: Protocol, headers: &HeaderMap) -> Result<Form, Refusa
         Protocol::V2 if is(Content::Protobuf) => Form::Protobuf,
         Protocol::V2 => Form::V2 { json_bytes },
         Protocol::V1 => Form::V1,
-        Protocol::Invocations if is(Content::Csv) => Form::Csv { reply: accepts_csv(headers) },
-        Protocol::Invocations => Form::Frame,
+        Protocol::Invocations if is(Content::Csv) => Form::Csv(lines(content, headers)),
+        Protocol::Invocations => Form::Frame { csv: accepts_csv(headers) },
     })
 }
 
@@ -34,7 +37,19 @@ pub(super) fn accepts(headers: &HeaderMap, content: Content) -> bool {
 }
 
 fn accepts_csv(headers: &HeaderMap) -> bool {
-    accepts(headers, Content::Csv)
+    accepts(headers, Content::Csv) && !accepts(headers, Content::Json)
+}
+
+/// What a content type and SageMaker's custom attributes say of lines of CSV.
+fn lines(content: &str, headers: &HeaderMap) -> Lines {
+    let has = |list: &str, mark: char, wanted: &str| list.split(mark).any(|p| p.trim().eq_ignore_ascii_case(wanted));
+    let header = match (has(content, ';', "header=present"), has(content, ';', "header=absent")) {
+        (true, false) => Some(true),
+        (false, true) => Some(false),
+        _ => None,
+    };
+    let attributes = headers.get(ATTRIBUTES).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    Lines { header, row_status: has(attributes, ',', "row_status=true"), reply: accepts_csv(headers) }
 }
 
 fn json_bytes(headers: &HeaderMap) -> Result<Option<usize>, Refusal> {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use headgate_contract::route::{self, Protocol, Route, Target};
+use headgate_contract::route::{self, Choice, Protocol, Route, Target};
 use headgate_contract::{Digest, Kind, header};
 use http::header::{CONNECTION, CONTENT_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
@@ -19,6 +19,13 @@ use crate::dispatch::{Call, Chosen, Reply};
 use crate::metrics::Outcome;
 use crate::refusal::{Refusal, shorten};
 
+/// Why nothing answers at `/invocations`.
+const NO_DEFAULT_MODEL: &str =
+    "/invocations has no model: 'default_model' is not set (--default-model); /endpoints/{model}/invocations names one";
+
+/// What the paths of predictions begin with, the most frequent first.
+const PREDICTIONS: [&str; 4] = ["/v2/models/", "/v1/models/", "/invocations", "/endpoints/"];
+
 /// Answers a request: predictions here, the rest in `router`.
 pub(super) async fn answer(
     app: &App,
@@ -30,7 +37,7 @@ pub(super) async fn answer(
     let id = reply::request_id(request.headers());
     let is_post = request.method() == Method::POST;
     let path = request.uri().path();
-    let mut response = match is_post && (path.starts_with("/v2/models/") || path.starts_with("/v1/models/")) {
+    let mut response = match is_post && PREDICTIONS.iter().any(|prefix| path.starts_with(prefix)) {
         true => prediction(app, peer, request, started, &id).await,
         false => elsewhere(router, request).await,
     };
@@ -84,7 +91,7 @@ async fn predict(app: &App, request: Request<Incoming>, started: Instant) -> Res
         shared.metrics.series.unresolved().count(Outcome::Refused(refusal.kind), started.elapsed());
         refusal
     };
-    let (protocol, target) = target(&parts.method, parts.uri.path()).map_err(early)?;
+    let (protocol, target) = target(app, &parts.method, parts.uri.path()).map_err(early)?;
     let form = form::of(protocol, &parts.headers).map_err(early)?;
     let (deadline, chosen) = read_headers(app, &parts.headers, started).map_err(early)?;
     let _place = shared.enter().map_err(early)?;
@@ -93,9 +100,13 @@ async fn predict(app: &App, request: Request<Incoming>, started: Instant) -> Res
     shared.dispatch(Call { form, target, chosen, deadline, headers: &parts.headers, body }).await
 }
 
-fn target(method: &Method, path: &str) -> Result<(Protocol, Target), Refusal> {
+fn target(app: &App, method: &Method, path: &str) -> Result<(Protocol, Target), Refusal> {
     match route::parse(method.as_str(), path) {
         Ok(Route::Predict(protocol, target)) => Ok((protocol, target)),
+        Ok(Route::Invocations) => match &app.default_model {
+            Some(model) => Ok((Protocol::Invocations, Target { model: model.clone(), choice: Choice::Any })),
+            None => Err(Refusal::new(Kind::NotFound, NO_DEFAULT_MODEL)),
+        },
         Ok(_) => Err(Refusal::new(Kind::MethodNotAllowed, format!("'{}' takes GET, not {method}", shorten(path, 120)))),
         Err(error) => Err(Refusal::new(error.kind, error.message)),
     }

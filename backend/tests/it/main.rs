@@ -6,6 +6,7 @@ mod bad_versions;
 mod clients;
 mod doors;
 mod info;
+mod invocations;
 mod life;
 mod mapped;
 mod onnx;

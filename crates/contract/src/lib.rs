@@ -9,12 +9,14 @@
 //! - [`route`], [`header`], [`error`]: what a prediction call looks like from outside; [`openapi`]: the same, for tools
 //! - [`proto`]: the messages of the gRPC door; [`wire`]: how any such message lies in bytes; [`grpc`]: what is around it;
 //!   [`statistics`]: one of them added up
+//! - [`csv`]: what a cell of CSV says
 //! - [`fleet`]: what a backend tells a gateway
 //! - [`config`]: flag over environment over file over default
 
 pub mod catalog;
 pub mod claim;
 pub mod config;
+pub mod csv;
 pub mod digest;
 pub mod error;
 pub mod fleet;

@@ -1,5 +1,7 @@
 //! What a CSV cell is, and what a column of cells is.
 
+pub(super) use headgate_contract::csv::{boolean, is_missing, number};
+
 use super::date;
 use crate::table::NumberKind;
 
@@ -20,30 +22,6 @@ const FLOAT: u8 = 4;
 const DATE: u8 = 8;
 const TIMESTAMP: u8 = 16;
 const TEXT: u8 = 32;
-
-/// Whether a cell says that it has no value.
-pub(super) fn is_missing(cell: &str) -> bool {
-    matches!(cell, "" | "NA" | "N/A" | "NaN" | "nan" | "null" | "NULL" | "?")
-}
-
-/// A cell's boolean.
-pub(super) fn boolean(cell: &str) -> Option<bool> {
-    match cell {
-        "true" | "True" | "TRUE" => Some(true),
-        "false" | "False" | "FALSE" => Some(false),
-        _ => None,
-    }
-}
-
-/// A cell's number. Digits after a leading zero are none: such codes (`007`, a postal code) are text.
-pub(super) fn number(cell: &str) -> Option<f64> {
-    let unsigned = cell.strip_prefix(['-', '+']).unwrap_or(cell);
-    match unsigned.as_bytes() {
-        [b'0', b'0'..=b'9', ..] => None,
-        [b'0'..=b'9' | b'.', ..] => cell.parse().ok(),
-        _ => headgate_contract::real::word(cell),
-    }
-}
 
 // === impl Seen ===
 
