@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use headgate_loadtests::driver::schedule::Law;
 use headgate_loadtests::report::Files;
-use headgate_loadtests::scenario::{kill_backend, many_models, positive, publish_to_serving, swap_under_load};
+use headgate_loadtests::scenario::{kill_backend, many_models, positive, publish_to_serving, serving, swap_under_load};
 
 /// Open-loop load, scenarios and faults against real Headgate processes.
 ///
@@ -35,6 +35,8 @@ pub(crate) enum Command {
     PublishToServing(publish_to_serving::Options),
     /// Train, publish and serve many scoped models: time and memory
     ManyModels(many_models::Options),
+    /// Processor time and latency of several servers that answer the same calls
+    Serving(serving::Options),
 }
 
 /// `loadtests run`.

@@ -13,6 +13,7 @@ pub mod failure;
 pub mod phase;
 mod pool;
 pub mod schedule;
+pub mod scores;
 pub mod tally;
 pub mod target;
 pub mod timeline;
@@ -31,6 +32,7 @@ use control::{Change, Control, Log};
 use expect::Expect;
 use pool::Pool;
 use schedule::{Law, Schedule};
+use scores::Scores;
 use tally::Tally;
 use target::Target;
 use timer::Timer;
@@ -57,6 +59,8 @@ pub struct Plan {
     pub timeout: Duration,
     /// What replies must look like; without it any reply of status 2xx will do.
     pub expect: Option<Expect>,
+    /// What scores they must carry; without it nobody looks.
+    pub scores: Option<Scores>,
     /// The names of the phases, at least one; the load begins in the first.
     pub phases: Vec<String>,
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use headgate_loadtests::report::Report;
-use headgate_loadtests::scenario::{kill_backend, many_models, publish_to_serving, swap_under_load};
+use headgate_loadtests::scenario::{kill_backend, many_models, publish_to_serving, serving, swap_under_load};
 use tokio::signal::unix::{SignalKind, signal};
 
 use cli::{Arguments, Command};
@@ -48,5 +48,6 @@ async fn scenario(command: &Command) -> Result<Report, Box<dyn Error>> {
         Command::KillBackend(options) => kill_backend::run(options).await?,
         Command::PublishToServing(options) => publish_to_serving::run(options).await?,
         Command::ManyModels(options) => many_models::run(options).await?,
+        Command::Serving(options) => serving::run(options).await?,
     })
 }

@@ -4,6 +4,7 @@ mod load;
 mod machine;
 mod page;
 mod plot;
+mod serving;
 mod table;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use serde::Serialize;
 
 pub use load::{LoadReport, MarkReport, PhaseReport, Quantiles, SliceReport, WindowReport};
 pub use machine::Machine;
+pub use serving::{Cell, LeftOut, ServingReport, Spread};
 
 /// What a run found.
 #[derive(Clone, Debug, Serialize)]
@@ -35,6 +37,9 @@ pub struct Report {
     /// The load, where there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load: Option<LoadReport>,
+    /// Servers side by side, where that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serving: Option<ServingReport>,
 }
 
 /// Something that had to hold: `measured` at most `bound`.
@@ -92,6 +97,7 @@ impl Report {
             error: None,
             figures: Vec::new(),
             load: None,
+            serving: None,
         }
     }
 

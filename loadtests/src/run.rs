@@ -46,6 +46,7 @@ pub(crate) async fn run(options: &Run) -> Result<Report, RunError> {
         connections: options.connections as usize,
         timeout: Duration::from_millis(options.timeout_ms),
         expect: None,
+        scores: None,
         phases: vec!["all".to_owned()],
     };
     let driven = driver::start(plan)?.finish().await?;

@@ -4,6 +4,7 @@ mod capacity;
 pub mod kill_backend;
 pub mod many_models;
 pub mod publish_to_serving;
+pub mod serving;
 mod stage;
 pub mod swap_under_load;
 
@@ -54,6 +55,9 @@ pub enum ScenarioError {
         /// The backend.
         backend: String,
     },
+    /// A plan makes no sense.
+    #[error(transparent)]
+    Plan(#[from] serving::PlanError),
     /// Something did not happen in time.
     #[error("{what} did not happen within {patience:?}")]
     Late {

@@ -7,6 +7,7 @@ mod headgate;
 pub mod http;
 pub mod model;
 mod process;
+pub mod server;
 pub mod usage;
 mod wait;
 

@@ -15,6 +15,7 @@ use tokio::time::timeout_at;
 use super::expect::version_of;
 use super::failure::Failure;
 use super::pool::{Call, Pool};
+use super::scores::Scores;
 use super::tally::Answer;
 
 /// The longest reply that is read, in bytes.
@@ -84,7 +85,7 @@ fn request(pool: &Pool, call: Call) -> Result<Request<Full<Bytes>>, Failed> {
     *request.method_mut() = plan.method();
     *request.uri_mut() = plan.target.path.clone();
     request.headers_mut().insert(header::HOST, plan.target.host.clone());
-    if !plan.bodies.is_empty() {
+    if !plan.bodies.is_empty() && !plan.headers.iter().any(|(name, _)| name == header::CONTENT_TYPE) {
         request.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
     }
     request.headers_mut().extend(plan.headers.iter().cloned());
@@ -114,6 +115,10 @@ async fn read(pool: &Pool, call: Call, response: Response<Incoming>) -> Result<A
     };
     let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let success = parts.status.is_success();
+    let looked_at = |scores: &&Scores| success && pool.control.progress().0.is_multiple_of(scores.every.max(1));
+    if let Some(scores) = pool.plan.scores.as_ref().filter(looked_at) {
+        scores.check(&parts.headers, call.body, &body).map_err(|words| (Failure::Scores, words))?;
+    }
     let expect = pool.plan.expect.as_ref().filter(|_| success);
     Ok(Answer {
         status: parts.status.as_u16(),

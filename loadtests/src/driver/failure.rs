@@ -24,6 +24,8 @@ pub enum Failure {
     Status,
     /// A reply that can't be attributed to exactly one version.
     Attribution,
+    /// A reply whose scores are not the expected ones.
+    Scores,
 }
 
 impl Failure {
@@ -39,6 +41,7 @@ impl Failure {
             Failure::Io => "io",
             Failure::Status => "status",
             Failure::Attribution => "attribution",
+            Failure::Scores => "scores",
         }
     }
 

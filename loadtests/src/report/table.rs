@@ -1,6 +1,6 @@
 //! A report as text.
 
-use super::{LoadReport, PhaseReport, Quantiles, Report};
+use super::{LoadReport, PhaseReport, Quantiles, Report, serving};
 
 /// The whole report.
 pub(super) fn text(report: &Report) -> String {
@@ -25,6 +25,10 @@ pub(super) fn text(report: &Report) -> String {
     if let Some(load) = &report.load {
         lines.push(String::new());
         lines.extend(load_lines(load));
+    }
+    if let Some(serving) = &report.serving {
+        lines.push(String::new());
+        lines.extend(serving::lines(serving));
     }
     lines.push(String::new());
     lines.extend(report.figures.iter().map(|f| format!("  {:<58} {:>12} {}", f.name, number(f.value), f.unit)));

@@ -178,6 +178,7 @@ impl Stage {
             duration: Duration::from_secs(24 * 3600),
             connections: options.connections as usize,
             timeout: TIMEOUT,
+            scores: None,
             expect: (!self.expect.versions.is_empty()).then(|| self.expect.clone()),
             phases: phases.iter().map(|phase| (*phase).to_owned()).collect(),
         }

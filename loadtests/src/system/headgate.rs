@@ -1,5 +1,6 @@
 //! The `headgate` command line, as this program types it.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -57,7 +58,7 @@ impl Headgate {
 
     fn program(&self, dir: &Path, name: &str, arguments: Vec<OsString>) -> Program {
         let log = dir.join(format!("{name}.log"));
-        Program { name: name.to_owned(), path: self.binary.clone(), arguments, log }
+        Program { name: name.to_owned(), path: self.binary.clone(), arguments, environment: BTreeMap::new(), log }
     }
 
     /// Publishes a model file with its golden rows; it is not served yet.

@@ -1,5 +1,6 @@
 //! One part of the system as a child process: started, killed, stopped; never left behind.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ pub(super) struct Program {
     pub(super) path: PathBuf,
     /// Its arguments.
     pub(super) arguments: Vec<OsString>,
+    /// Its environment, beside this process's own.
+    pub(super) environment: BTreeMap<String, String>,
     /// Where its log goes.
     pub(super) log: PathBuf,
 }
@@ -44,6 +47,7 @@ impl Program {
         let log = OpenOptions::new().create(true).append(true).open(&self.log).map_err(failed)?;
         let child = Command::new(&self.path)
             .args(&self.arguments)
+            .envs(&self.environment)
             .env(PARENT_VARIABLE, std::process::id().to_string())
             // Ctrl-C in the terminal must reach only this process.
             .process_group(0)

@@ -1,5 +1,6 @@
 //! What a process takes of the machine, from `/proc`; nothing where there is no `/proc`.
 
+use std::collections::HashMap;
 use std::fs;
 use std::time::Duration;
 
@@ -28,6 +29,48 @@ pub fn of(pid: u32) -> Option<Usage> {
     Some(Usage { pid, resident_bytes: resident_bytes(&status)?, cpu: cpu(&stat)? })
 }
 
+/// Processor time of the processes that `pid` began, itself and those that have ended and were waited for included. It
+/// leads a process group; its descendants count too where they left that.
+pub fn cpu_of_group(pid: u32) -> Duration {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let all: Vec<Member> = pids.filter_map(Member::of).collect();
+    members(pid, &all).map(|member| member.cpu).sum()
+}
+
+/// A process, as far as it matters to whom it belongs.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    pid: u32,
+    parent: u32,
+    group: u32,
+    /// With that of its children that have ended.
+    cpu: Duration,
+}
+
+impl Member {
+    fn of(pid: u32) -> Option<Self> {
+        Self::read(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    fn read(pid: u32, stat: &str) -> Option<Self> {
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let field = |at: usize| fields.get(at)?.parse::<u64>().ok();
+        let cpu = (11..15).map(field).sum::<Option<u64>>()?;
+        let (parent, group) = (u32::try_from(field(1)?).ok()?, u32::try_from(field(2)?).ok()?);
+        Some(Self { pid, parent, group, cpu: Duration::from_millis(cpu * 10) })
+    }
+}
+
+/// Those of `all` that belong to `leader`.
+fn members(leader: u32, all: &[Member]) -> impl Iterator<Item = &Member> {
+    let parents: HashMap<u32, u32> = all.iter().map(|member| (member.pid, member.parent)).collect();
+    all.iter().filter(move |member| {
+        let mut line = std::iter::successors(Some(member.pid), |pid| parents.get(pid).copied());
+        member.group == leader || line.any(|pid| pid == leader)
+    })
+}
+
 /// `VmRSS:     1234 kB` of `/proc/<pid>/status`.
 fn resident_bytes(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -44,6 +87,7 @@ fn cpu(stat: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -55,5 +99,19 @@ mod tests {
         let now = Usage { cpu: Duration::from_secs(2), ..before };
         assert_eq!((now.cpu_since(before), now.cpu_since(again)), (Some(Duration::from_secs(2)), None));
         assert_eq!((resident_bytes("Name: zombie"), cpu("")), (None, None));
+    }
+
+    #[test]
+    fn a_group_is_its_leader_its_members_and_its_descendants() {
+        let stat = |parent: u32, group: u32| format!("(x) S {parent} {group} 1 0 -1 0 0 0 0 0 1 2 3 4 20 0 1 0");
+        let processes = [(1, 0, 1), (7, 1, 7), (8, 7, 7), (9, 8, 9), (10, 1, 7), (11, 1, 11), (12, 11, 11)];
+        let all: Vec<Member> =
+            processes.iter().map(|(pid, parent, group)| Member::read(*pid, &stat(*parent, *group)).unwrap()).collect();
+        assert_eq!(members(7, &all).map(|member| member.pid).collect::<Vec<_>>(), [7, 8, 9, 10]);
+        assert_eq!(all[0].cpu, Duration::from_millis(100));
+        assert!(
+            cpu_of_group(std::process::id())
+                >= of(std::process::id()).unwrap().cpu.saturating_sub(Duration::from_millis(20))
+        );
     }
 }

@@ -20,6 +20,7 @@ fn plan(url: &str, rate_per_s: f64, duration_ms: u64) -> Plan {
         connections: 16,
         timeout: Duration::from_secs(10),
         expect: None,
+        scores: None,
         phases: vec!["all".to_owned()],
     }
 }

@@ -4,3 +4,4 @@
 mod command;
 mod driver;
 mod server;
+mod serving;

@@ -1,0 +1,173 @@
+//! A server that stands ready, and one measurement of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use super::plan::{Call, Case, ServerPlan};
+use crate::driver::schedule::Law;
+use crate::driver::{self, Driven, Load, Plan};
+use crate::report::{Cell, Spread};
+use crate::scenario::ScenarioError;
+use crate::system::server::Server;
+
+/// How long a server may take until it answers.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+/// Between two looks at whether it does.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// One such look.
+const LOOK: Duration = Duration::from_millis(50);
+/// A request that takes longer has failed.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// Every so many-th reply is read while it is measured.
+const LOOKED_AT: u64 = 16;
+/// How many failures are kept in words.
+const FAILURES_MAX: usize = 3;
+
+/// A server that stands ready.
+#[derive(Debug)]
+pub(super) struct Stand {
+    pub(super) plan: ServerPlan,
+    calls: HashMap<String, Call>,
+    server: Server,
+}
+
+/// One measurement.
+#[derive(Debug)]
+pub(super) struct Measured {
+    requests: u64,
+    failed: u64,
+    /// Processor time a request, in microseconds, by process.
+    cpu_us: BTreeMap<String, f64>,
+    p50_us: u64,
+    p99_us: u64,
+    pub(super) per_s: f64,
+    failures: Vec<String>,
+}
+
+impl Stand {
+    /// Starts a server and waits until it answers one of its calls; why it does not comes in words.
+    pub(super) async fn start(
+        plan: &ServerPlan,
+        tolerance: f64,
+        logs: &Path,
+    ) -> Result<Result<Self, String>, ScenarioError> {
+        let mut calls = HashMap::new();
+        for (name, call) in &plan.calls {
+            calls.insert(name.clone(), call.load(tolerance)?);
+        }
+        let server = match Server::start(&plan.processes, logs) {
+            Ok(server) => server,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let mut stand = Self { plan: plan.clone(), calls, server };
+        let started = Instant::now();
+        // In turn: a server need not take all of them.
+        for call in plan.calls.keys().cycle() {
+            let driven = stand.drive(call, Load::Closed, 1, LOOK, 1).await?;
+            if driven.tally.ended() > driven.tally.failed() {
+                return Ok(Ok(stand));
+            }
+            if let Err(error) = stand.server.check() {
+                return Ok(Err(error.to_string()));
+            }
+            if started.elapsed() > READY_WITHIN {
+                let last = words(&driven).next().unwrap_or_default();
+                stand.stop().await;
+                return Ok(Err(format!("no answer within {READY_WITHIN:?}: {last}")));
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        Ok(Err("it takes no call".to_owned()))
+    }
+
+    /// Warms it up, looking at every reply; says what is wrong with one.
+    pub(super) async fn wrong(&self, case: &Case, duration: Duration) -> Result<Option<String>, ScenarioError> {
+        let driven = self.drive(&case.call, Load::Closed, case.clients, duration, 1).await?;
+        Ok(words(&driven).next())
+    }
+
+    /// Loads it for `duration`: in closed loop, or by a schedule at a rate.
+    pub(super) async fn measure(
+        &self,
+        case: &Case,
+        rate_per_s: Option<f64>,
+        duration: Duration,
+    ) -> Result<Measured, ScenarioError> {
+        let load = match rate_per_s {
+            Some(rate_per_s) => Load::Open { law: Law::Poisson, rate_per_s, seed: 1 },
+            None => Load::Closed,
+        };
+        let before = self.server.cpu();
+        let driven = self.drive(&case.call, load, case.clients, duration, LOOKED_AT).await?;
+        let requests = driven.tally.ended();
+        let cpu_us = self.server.cpu().into_iter().zip(before).map(|((name, after), (_, before))| {
+            (name, after.saturating_sub(before).as_secs_f64() * 1e6 / requests.max(1) as f64)
+        });
+        let latency = driven.tally.phases.first().map(|phase| (phase.quantile_us(0.5), phase.quantile_us(0.99)));
+        let (p50_us, p99_us) = latency.unwrap_or_default();
+        let failed = driven.tally.failed();
+        let per_s = requests.saturating_sub(failed) as f64 / driven.length.as_secs_f64();
+        let failures = words(&driven).take(FAILURES_MAX).collect();
+        Ok(Measured { requests, failed, cpu_us: cpu_us.collect(), p50_us, p99_us, per_s, failures })
+    }
+
+    /// Stops it.
+    pub(super) async fn stop(self) {
+        self.server.stop().await;
+    }
+
+    async fn drive(
+        &self,
+        call: &str,
+        load: Load,
+        clients: usize,
+        duration: Duration,
+        every: u64,
+    ) -> Result<Driven, ScenarioError> {
+        let Call { target, headers, bodies, mut scores } = self.calls[call].clone();
+        scores.every = every;
+        let plan = Plan {
+            target,
+            bodies,
+            headers,
+            load,
+            duration,
+            connections: clients,
+            timeout: TIMEOUT,
+            expect: None,
+            scores: Some(scores),
+            phases: vec!["all".to_owned()],
+        };
+        Ok(driver::start(plan)?.finish().await?)
+    }
+}
+
+impl Measured {
+    /// The rounds of one server with one case.
+    pub(super) fn cell(rounds: &[Measured], server: &str, case: &str) -> Cell {
+        let spread = |of: fn(&Measured) -> f64| Spread::of(rounds.iter().map(of));
+        let processes = rounds.iter().flat_map(|round| round.cpu_us.keys());
+        let by_process = processes
+            .map(|name| (name.clone(), Spread::of(rounds.iter().filter_map(|round| round.cpu_us.get(name).copied()))));
+        Cell {
+            server: server.to_owned(),
+            case: case.to_owned(),
+            requests: rounds.iter().map(|round| round.requests).sum(),
+            failed: rounds.iter().map(|round| round.failed).sum(),
+            cpu_us: spread(|round| round.cpu_us.values().sum()),
+            cpu_us_by_process: by_process.collect(),
+            p50_us: spread(|round| round.p50_us as f64),
+            p99_us: spread(|round| round.p99_us as f64),
+            per_s: spread(|round| round.per_s),
+            failures: rounds.iter().flat_map(|round| round.failures.iter().cloned()).take(FAILURES_MAX).collect(),
+        }
+    }
+}
+
+/// What failed, in words.
+fn words(driven: &Driven) -> impl Iterator<Item = String> + '_ {
+    driven.tally.examples.iter().map(|example| format!("{}: {}", example.failure.as_str(), example.words))
+}
