@@ -159,7 +159,7 @@ pub fn decode(
     let reader = Reader::new(bytes);
     let mut body = Body { schema, bounds, reader, ignored: Ignored::default(), faults: Faults::default(), texts };
     let asked = match form {
-        Form::V2 { json_bytes: None } => v2::decode(&mut body, &mut staging.values, batch),
+        Form::V2 { json_bytes } => v2::decode(&mut body, bytes, json_bytes, &mut staging.values, batch),
         Form::V1 => v1::decode(&mut body, &mut staging.values, batch),
         Form::Frame { csv } => frame::decode(&mut body, csv, &mut staging.values, batch),
         Form::Csv(lines) => csv::decode(&mut body, bytes, lines, &mut staging.values, batch),

@@ -16,6 +16,7 @@ mod contributions;
 mod csv;
 mod protobuf;
 mod row_status;
+mod tensors;
 
 /// A reply's body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,9 +93,12 @@ fn written(schema: &Schema, asked: &Asked, scores: &Outputs) -> Encoded {
     let rows = asked.rows;
     let columns: usize = chosen(schema, asked).map(|o| o.width).sum();
     let mut body = Vec::with_capacity(192 + (rows * columns + scores.contributions.len()) * 20);
-    let mut content = Content::Json;
+    let (mut content, mut json_bytes) = (Content::Json, None);
     match asked.shape {
-        Shape::Tensors => tensors(&mut body, schema, asked, rows, scores),
+        Shape::Tensors => {
+            json_bytes = tensors::write(&mut body, schema, asked, scores);
+            content = if json_bytes.is_some() { Content::Binary } else { Content::Json };
+        }
         Shape::Predictions => predictions(&mut body, schema, asked, rows, scores),
         Shape::Columns => columns_of(&mut body, schema, asked, rows, scores),
         Shape::Protobuf { raw } => {
@@ -108,43 +112,7 @@ fn written(schema: &Schema, asked: &Asked, scores: &Outputs) -> Encoded {
         // It comes with the form that asks for it.
         Shape::Arrow => {}
     }
-    Encoded { bytes: body, content, json_bytes: None }
-}
-
-fn tensors(body: &mut Vec<u8>, schema: &Schema, asked: &Asked, rows: usize, scores: &Outputs) {
-    body.extend_from_slice(b"{\"model_name\":\"");
-    // A model's name holds nothing that JSON escapes.
-    body.extend_from_slice(schema.model.as_str().as_bytes());
-    body.extend_from_slice(format!("\",\"model_version\":\"{}\"", schema.version).as_bytes());
-    if let Some(id) = &asked.id {
-        body.extend_from_slice(b",\"id\":");
-        text(body, id);
-    }
-    body.extend_from_slice(b",\"outputs\":[");
-    for (at, output) in chosen(schema, asked).enumerate() {
-        comma(body, at);
-        body.extend_from_slice(b"{\"name\":");
-        text(body, &output.name);
-        let shape = if output.width == 1 { format!("{rows}") } else { format!("{rows},{}", output.width) };
-        let datatype = output.dtype.as_str();
-        body.extend_from_slice(format!(",\"shape\":[{shape}],\"datatype\":\"{datatype}\",\"data\":[").as_bytes());
-        for row in 0..rows {
-            for (column, number) in values(schema, output, row, scores).iter().enumerate() {
-                comma(body, row + column);
-                value(body, output, scores, *number);
-            }
-        }
-        body.extend_from_slice(b"]}");
-    }
-    if asked.contributions {
-        comma(body, chosen(schema, asked).count());
-        contributions::tensor(body, schema, rows, &scores.contributions);
-    }
-    if asked.row_status {
-        comma(body, chosen(schema, asked).count() + usize::from(asked.contributions));
-        row_status::tensor(body, asked);
-    }
-    body.extend_from_slice(b"]}");
+    Encoded { bytes: body, content, json_bytes }
 }
 
 fn predictions(body: &mut Vec<u8>, schema: &Schema, asked: &Asked, rows: usize, scores: &Outputs) {

@@ -24,6 +24,13 @@ pub(super) struct Head<'a> {
     pub(super) datatype: Option<Cow<'a, str>>,
 }
 
+impl Head<'_> {
+    /// Whether nothing is missing.
+    pub(super) fn is_whole(&self) -> bool {
+        self.name.is_some() && self.shape.is_some() && self.datatype.is_some()
+    }
+}
+
 /// What was gathered from the tensors.
 pub(super) struct Gathered {
     columns: Columns,

@@ -1,86 +1,233 @@
 //! v2 bodies of the Open Inference Protocol: one tensor a feature (`[n]` or `[n,1]`), or one tensor `[n, features]` with
-//! the features in the signature's order. `data` is flat or nested, and may come before `shape` and `datatype`.
+//! the features in the signature's order. Keys may come in any order.
+//!
+//! With the binary tensor data extension a body is JSON of a length that a header says, and behind it the values of those
+//! inputs that have a `binary_data_size` instead of `data`, in the order of the inputs. Where that length is 0, there is no
+//! JSON: the body is one tensor of all features, and all outputs are sent in binary.
 
 use headgate_engine::Batch;
 
+use self::elements::Whose;
+use self::extensions::Extensions;
+use super::binary::Datatype;
 use super::json::Reader;
 use super::tensor::{Gathered, Head, Tensor};
-use super::{Asked, Body, Wanted, parameters};
-use crate::refusal::Refusal;
+use super::{Asked, Body, parameters};
+use crate::refusal::{Refusal, shorten};
 
-pub(super) fn decode(body: &mut Body<'_>, values: &mut Vec<f64>, batch: &mut Batch) -> Result<Asked, Refusal> {
-    let mut asked = Asked::default();
-    let mut gathered = None;
-    body.reader.open_object()?;
-    let mut first = true;
-    while let Some(key) = body.reader.key(first)? {
-        first = false;
-        match key.as_ref() {
-            "inputs" if gathered.is_some() => return Err(body.refuse("'inputs' is sent twice")),
-            "inputs" => gathered = Some(inputs(body, values)?),
-            "outputs" => asked.outputs = outputs(body)?,
-            "parameters" => parameters::read(body, &mut asked)?,
-            "id" => {
-                asked.id = Some(body.reader.text()?.into_owned());
-            }
-            _ => body.reader.skip()?,
+mod elements;
+mod extensions;
+mod outputs;
+
+/// Where values go, and those in binary come from.
+struct Inputs<'a, 'b> {
+    gathered: Gathered,
+    values: &'b mut Vec<f64>,
+    batch: &'b mut Batch,
+    /// What is left of the tensors in binary; none where the JSON is the whole body.
+    binary: Option<&'a [u8]>,
+}
+
+/// An input before its values are known to be whole.
+#[derive(Default)]
+struct Input<'a> {
+    head: Head<'a>,
+    extensions: Extensions,
+    data: Data<'a>,
+}
+
+/// An input's `data`.
+#[derive(Default)]
+enum Data<'a> {
+    #[default]
+    None,
+    /// Where it begins: it came before the head was whole.
+    Early(Reader<'a>),
+    Read,
+}
+
+/// Reads a body, of which so many bytes are JSON where tensors in binary may follow.
+pub(super) fn decode<'a>(
+    body: &mut Body<'a>,
+    bytes: &'a [u8],
+    json_bytes: Option<usize>,
+    values: &mut Vec<f64>,
+    batch: &mut Batch,
+) -> Result<Asked, Refusal> {
+    let binary = match json_bytes {
+        None => None,
+        Some(0) => return one_tensor(body, bytes, values, batch),
+        Some(length) => {
+            let Some((json, binary)) = bytes.split_at_checked(length) else {
+                let came = bytes.len();
+                return Err(body.refuse(format_args!("the body has {came} bytes, its JSON is said to have {length}")));
+            };
+            body.reader = Reader::new(json);
+            Some(binary)
         }
-    }
-    body.reader.end()?;
-    let Some(gathered) = gathered else {
-        return Err(body.refuse("'inputs' is missing: {\"inputs\": [tensor, ...]} expected"));
     };
-    gathered.finish(body, values, batch)?;
+    let mut inputs = Inputs { gathered: Gathered::new(body), values, batch, binary };
+    let asked = inputs.document(body)?;
+    if let Some(left @ [_, ..]) = inputs.binary {
+        let left = left.len();
+        return Err(body.refuse(format_args!("{left} bytes follow the last input's tensor in binary")));
+    }
+    inputs.gathered.finish(body, inputs.values, inputs.batch)?;
     Ok(asked)
 }
 
-fn inputs(body: &mut Body<'_>, values: &mut Vec<f64>) -> Result<Gathered, Refusal> {
-    let mut gathered = Gathered::new(body);
-    body.reader.open_array()?;
-    let mut first = true;
-    while body.reader.element(first)? {
-        first = false;
-        input(body, values, &mut gathered)?;
+/// A body without JSON: one tensor of all features, in the type that they have in common.
+fn one_tensor(body: &mut Body<'_>, bytes: &[u8], values: &[f64], batch: &mut Batch) -> Result<Asked, Refusal> {
+    let features = &body.schema.features;
+    let first = features.first().ok_or_else(|| body.refuse("the model has no features"))?;
+    if let Some(other) = features.iter().find(|f| f.dtype != first.dtype) {
+        return Err(body.refuse(format_args!(
+            "a body without JSON is one tensor of one type: feature '{}' is {}, feature '{}' is {}",
+            first.name,
+            first.dtype.as_str(),
+            other.name,
+            other.dtype.as_str()
+        )));
     }
-    Ok(gathered)
+    let datatype = first.dtype.as_str();
+    let Some(width) = Datatype::named(datatype).and_then(Datatype::width) else {
+        let name = &first.name;
+        return Err(
+            body.refuse(format_args!("a body without JSON is one tensor of numbers: feature '{name}' is BYTES"))
+        );
+    };
+    let (columns, row) = (features.len(), features.len() * width);
+    if !bytes.len().is_multiple_of(row) {
+        let came = bytes.len();
+        return Err(body.refuse(format_args!("{came} bytes came, rows of {columns} {datatype} have {row} each")));
+    }
+    let head = Head {
+        name: Some("body".into()),
+        shape: Some(vec![bytes.len() / row, columns]),
+        datatype: Some(datatype.into()),
+    };
+    let mut gathered = Gathered::new(body);
+    gathered.binary(body, &head, bytes, batch)?;
+    gathered.finish(body, values, batch)?;
+    Ok(Asked { binary: true, ..Asked::default() })
 }
 
-fn input<'a>(body: &mut Body<'a>, values: &mut Vec<f64>, gathered: &mut Gathered) -> Result<(), Refusal> {
-    let mut head = Head::<'a>::default();
-    // Where the data begins, when it came before the head was whole; none yet; or already read.
-    let mut early: Option<Reader<'a>> = None;
-    let mut done = false;
-    body.reader.open_object()?;
-    let mut first = true;
-    while let Some(key) = body.reader.key(first)? {
-        first = false;
-        match key.as_ref() {
-            "name" => head.name = Some(body.reader.text()?),
-            "datatype" => head.datatype = Some(body.reader.text()?),
-            "shape" => head.shape = Some(shape(body)?),
-            "data" if done || early.is_some() => return Err(body.refuse("a tensor's 'data' is sent twice")),
-            "data" if head.name.is_some() && head.shape.is_some() && head.datatype.is_some() => {
-                data(body, &head, values, gathered)?;
-                done = true;
+impl<'a> Inputs<'a, '_> {
+    fn document(&mut self, body: &mut Body<'a>) -> Result<Asked, Refusal> {
+        let mut asked = Asked::default();
+        let mut came = false;
+        body.reader.open_object()?;
+        let mut first = true;
+        while let Some(key) = body.reader.key(first)? {
+            first = false;
+            match key.as_ref() {
+                "inputs" if came => return Err(body.refuse("'inputs' is sent twice")),
+                "inputs" => {
+                    came = true;
+                    self.inputs(body)?;
+                }
+                "outputs" => asked.outputs = outputs::read(body)?,
+                "parameters" => parameters::read(body, &mut asked)?,
+                "id" => asked.id = Some(body.reader.text()?.into_owned()),
+                _ => body.reader.skip()?,
             }
-            "data" => {
-                body.reader.peek();
-                early = Some(body.reader.clone());
-                body.reader.skip()?;
+        }
+        body.reader.end()?;
+        if came {
+            return Ok(asked);
+        }
+        Err(body.refuse("'inputs' is missing: {\"inputs\": [tensor, ...]} expected"))
+    }
+
+    fn inputs(&mut self, body: &mut Body<'a>) -> Result<(), Refusal> {
+        body.reader.open_array()?;
+        let mut first = true;
+        while body.reader.element(first)? {
+            first = false;
+            self.input(body)?;
+        }
+        Ok(())
+    }
+
+    fn input(&mut self, body: &mut Body<'a>) -> Result<(), Refusal> {
+        let mut input = Input::default();
+        body.reader.open_object()?;
+        let mut first = true;
+        while let Some(key) = body.reader.key(first)? {
+            first = false;
+            match key.as_ref() {
+                "name" => input.head.name = Some(body.reader.text()?),
+                "datatype" => input.head.datatype = Some(body.reader.text()?),
+                "shape" => input.head.shape = Some(shape(body)?),
+                "parameters" => input.extensions = extensions::read(body)?,
+                "data" => self.data(body, &mut input)?,
+                _ => body.reader.skip()?,
             }
-            _ => body.reader.skip()?,
+        }
+        if !input.extensions.is_empty() {
+            return self.extended(body, input);
+        }
+        match input.data {
+            Data::Read => Ok(()),
+            Data::Early(reader) => {
+                let after = std::mem::replace(&mut body.reader, reader);
+                self.values(body, &input.head)?;
+                body.reader = after;
+                Ok(())
+            }
+            Data::None => Err(body.refuse(format_args!("input '{}' has no 'data'", name_of(&input.head)))),
         }
     }
-    match early {
-        Some(reader) => {
-            let after = std::mem::replace(&mut body.reader, reader);
-            data(body, &head, values, gathered)?;
-            body.reader = after;
-            Ok(())
+
+    fn data(&mut self, body: &mut Body<'a>, input: &mut Input<'a>) -> Result<(), Refusal> {
+        if !matches!(input.data, Data::None) {
+            return Err(body.refuse("a tensor's 'data' is sent twice"));
         }
-        None if done => Ok(()),
-        None => Err(body.refuse(format_args!("input '{}' has no 'data'", head.name.as_deref().unwrap_or("?")))),
+        if input.head.is_whole() {
+            input.data = Data::Read;
+            return self.values(body, &input.head);
+        }
+        body.reader.peek();
+        input.data = Data::Early(body.reader.clone());
+        Ok(body.reader.skip()?)
     }
+
+    fn values(&mut self, body: &mut Body<'a>, head: &Head<'a>) -> Result<(), Refusal> {
+        let (tensor, name) = self.gathered.arrive(body, head)?;
+        let shape = head.shape.as_deref().unwrap_or_default();
+        match tensor {
+            Tensor::Unknown => Ok(body.reader.skip()?),
+            Tensor::Column(feature) => elements::read(body, &name, shape, self.values, Whose::Feature(feature)),
+            Tensor::Matrix => elements::read(body, &name, shape, self.values, Whose::All),
+        }
+    }
+
+    /// An input with parameters that say where its values are.
+    fn extended(&mut self, body: &mut Body<'a>, input: Input<'a>) -> Result<(), Refusal> {
+        let name = name_of(&input.head);
+        let refuse = |words: &str| Err(body.refuse(format_args!("input '{name}' {words}")));
+        let size = match input.extensions.check(body, format_args!("input '{name}'"))? {
+            None if matches!(input.data, Data::None) => return refuse("has no 'data'"),
+            _ if !matches!(input.data, Data::None) => return refuse("has both 'data' and 'binary_data_size'"),
+            None => return Ok(()),
+            Some(size) => size,
+        };
+        let Some(binary) = self.binary else {
+            return refuse(
+                "has 'binary_data_size', but no header inference-header-content-length says where it begins",
+            );
+        };
+        let Some((bytes, after)) = binary.split_at_checked(size) else {
+            let left = binary.len();
+            return refuse(&format!("has a 'binary_data_size' of {size}, {left} bytes of the body are left"));
+        };
+        self.binary = Some(after);
+        self.gathered.binary(body, &input.head, bytes, self.batch)
+    }
+}
+
+fn name_of(head: &Head<'_>) -> String {
+    shorten(head.name.as_deref().unwrap_or("?"), 80)
 }
 
 fn shape(body: &mut Body<'_>) -> Result<Vec<usize>, Refusal> {
@@ -97,99 +244,5 @@ fn shape(body: &mut Body<'_>) -> Result<Vec<usize>, Refusal> {
     Ok(shape)
 }
 
-fn data(body: &mut Body<'_>, head: &Head<'_>, values: &mut Vec<f64>, gathered: &mut Gathered) -> Result<(), Refusal> {
-    let (tensor, name) = gathered.arrive(body, head)?;
-    let shape = head.shape.as_deref().unwrap_or_default();
-    match tensor {
-        Tensor::Unknown => Ok(body.reader.skip()?),
-        Tensor::Column(feature) => elements(body, &name, shape, values, |_| feature),
-        Tensor::Matrix => {
-            let width = body.schema.features.len();
-            elements(body, &name, shape, values, |at| at % width)
-        }
-    }
-}
-
-/// Reads as many values as the shape says, flat or nested as the shape is; `feature` says whose the k-th is.
-fn elements(
-    body: &mut Body<'_>,
-    name: &str,
-    shape: &[usize],
-    values: &mut Vec<f64>,
-    feature: impl Fn(usize) -> usize,
-) -> Result<(), Refusal> {
-    let width = shape.get(1).copied().unwrap_or(1);
-    let expected = shape[0] * width;
-    let nested = shape.len() == 2;
-    let mut came = 0;
-    let disagree = |body: &Body<'_>, came: String| {
-        Err(body.refuse(format_args!("input '{name}' has {came} values, its shape {shape:?} says {expected}")))
-    };
-    body.reader.open_array()?;
-    let mut first = true;
-    while body.reader.element(first)? {
-        first = false;
-        if nested && body.reader.peek() == Some(b'[') && came % width == 0 {
-            let end = came + width;
-            body.reader.open_array()?;
-            let mut first = true;
-            while body.reader.element(first)? {
-                first = false;
-                if came == end || came == expected {
-                    return Err(body.refuse(format_args!(
-                        "input '{name}', row {}: more than {width} values, its shape is {shape:?}",
-                        (end - width) / width
-                    )));
-                }
-                let value = body.value(came / width, feature(came))?;
-                values.push(value);
-                came += 1;
-            }
-            if came != end {
-                return Err(body.refuse(format_args!(
-                    "input '{name}', row {}: {} values, its shape is {shape:?}",
-                    (end - width) / width,
-                    came + width - end
-                )));
-            }
-            continue;
-        }
-        if came == expected {
-            return disagree(body, format!("more than {expected}"));
-        }
-        let value = body.value(came / width, feature(came))?;
-        values.push(value);
-        came += 1;
-    }
-    if came != expected {
-        return disagree(body, came.to_string());
-    }
-    Ok(())
-}
-
-/// The outputs asked for; an empty list asks for what we would send anyway.
-fn outputs(body: &mut Body<'_>) -> Result<Option<Vec<Wanted>>, Refusal> {
-    let mut outputs: Vec<Wanted> = Vec::new();
-    body.reader.open_array()?;
-    let mut first = true;
-    while body.reader.element(first)? {
-        first = false;
-        body.reader.open_object()?;
-        let mut name = None;
-        let mut first = true;
-        while let Some(key) = body.reader.key(first)? {
-            first = false;
-            if key == "name" {
-                name = Some(body.reader.text()?);
-            } else {
-                body.reader.skip()?;
-            }
-        }
-        let name = name.unwrap_or_default();
-        let output = body.output(&name)?;
-        if outputs.iter().all(|wanted| wanted.output != output) {
-            outputs.push(Wanted { output, binary: None });
-        }
-    }
-    Ok((!outputs.is_empty()).then_some(outputs))
-}
+#[cfg(test)]
+mod tests;

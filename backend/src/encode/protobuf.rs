@@ -4,6 +4,7 @@
 use headgate_contract::manifest::Dtype;
 use headgate_engine::Outputs;
 
+use super::row_status::reasons;
 use super::{binary, chosen, contributions, values};
 use crate::decode::Asked;
 use crate::schema::{Output, Schema};
@@ -82,10 +83,6 @@ fn raw_contents(body: &mut Vec<u8>, schema: &Schema, asked: &Asked, scores: &Out
         varint(body, reasons(asked).map(|why| 4 + why.len() as u64).sum());
         reasons(asked).for_each(|why| binary::text(body, why));
     }
-}
-
-fn reasons(asked: &Asked) -> impl Iterator<Item = &str> {
-    (0..asked.rows).map(|row| asked.faults.reason(row).unwrap_or_default())
 }
 
 /// The list that a type's values are in; of half-precision floats none.

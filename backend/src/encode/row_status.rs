@@ -7,11 +7,16 @@ use crate::decode::Asked;
 pub(super) fn tensor(body: &mut Vec<u8>, asked: &Asked) {
     let head = format!("{{\"name\":\"row_status\",\"shape\":[{}],\"datatype\":\"BYTES\",\"data\":[", asked.rows);
     body.extend_from_slice(head.as_bytes());
-    for row in 0..asked.rows {
+    for (row, why) in reasons(asked).enumerate() {
         comma(body, row);
-        text(body, asked.faults.reason(row).unwrap_or_default());
+        text(body, why);
     }
     body.extend_from_slice(b"]}");
+}
+
+/// For each row why it could not be scored, an empty text where it was.
+pub(super) fn reasons(asked: &Asked) -> impl Iterator<Item = &str> {
+    (0..asked.rows).map(|row| asked.faults.reason(row).unwrap_or_default())
 }
 
 /// One more field of a v1 reply: for each row `null`, or why it could not be scored.
