@@ -1,7 +1,7 @@
 """Generates clients for Go, Java and TypeScript from what a running Headgate says of itself, and builds them.
 
 Each language's folder beside this one is copied to target/clients, where the generated code joins it: `rest` from the
-server's OpenAPI document, `model` from that of the model `bank`, and the gRPC client from the project's proto.
+server's OpenAPI document, `bank` from that of a model, and the gRPC client from the project's proto.
 """
 
 import functools
@@ -24,7 +24,7 @@ JAVA = ",".join([
     "apiPackage=headgate.{0}.api", "modelPackage=headgate.{0}.model",
 ])
 OPTIONS = {
-    "go": ["-g", "go", "--additional-properties=packageName={0},withGoMod=false", "--global-property=apiTests=false"],
+    "go": ["-g", "go", "--additional-properties=packageName={0},withGoMod=false,generateTests=false"],
     "java": ["-g", "java", "--library", "native", f"--additional-properties={JAVA}"],
     "typescript": ["-g", "typescript-fetch"],
 }
@@ -111,7 +111,7 @@ class Language:
         if door == "openapi":
             self.generate("rest", "/openapi.json")
         if door == "model":
-            self.generate("model", "/v2/models/bank/openapi.json")
+            self.generate("bank", "/v2/models/bank/openapi.json")
 
 
 class Go(Language):
