@@ -1,6 +1,6 @@
-//! The doors: HTTP in front of [`crate::dispatch`].
+//! The doors: HTTP and gRPC in front of [`crate::dispatch`], on one port.
 //!
-//! Predictions take a plain hyper service; everything else goes through axum.
+//! Predictions take a plain hyper service; everything else goes through axum, or tonic.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -11,9 +11,11 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use headgate_contract::ModelName;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +25,8 @@ use crate::dispatch::Shared;
 mod body;
 mod fleet;
 mod form;
+mod grpc;
+mod http2;
 mod info;
 mod predict;
 mod reply;
@@ -44,31 +48,35 @@ pub struct App {
     pub stopping: CancellationToken,
 }
 
+/// What a connection needs.
+struct Server {
+    app: App,
+    router: axum::Router,
+    grpc: grpc::Door,
+    http1: hyper::server::conn::http1::Builder,
+    http2: hyper::server::conn::http2::Builder<TokioExecutor>,
+}
+
 /// Accepts and serves connections until `stop`, then waits for calls in flight, at most `deadline`. Returns how many
 /// connections were cut off.
 pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = ()>, deadline: Duration) -> usize {
     let limits = &app.shared.limits;
     let room = Arc::new(Semaphore::new(limits.connections_max));
-    let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limits.idle_timeout).max_buf_size(64 << 10);
-    let router = info::router(app.clone());
+    let patience = limits.idle_timeout;
+    let server = Arc::new(Server::new(app.clone()));
     let graceful = GracefulShutdown::new();
     let mut stop = pin!(stop);
     loop {
-        let next = accept(&listener, &room, limits.idle_timeout);
+        let next = accept(&listener, &room, patience);
         let (stream, peer, permit) = tokio::select! {
             () = &mut stop => break,
             next = next => next,
         };
-        let (app, router, open) = (app.clone(), router.clone(), app.shared.metrics.connections.clone());
-        let service = service_fn(move |request| {
-            let (app, router) = (app.clone(), router.clone());
-            async move { Ok::<_, Infallible>(predict::answer(&app, router, peer, request).await) }
-        });
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let (server, watcher) = (Arc::clone(&server), graceful.watcher());
         tokio::spawn(async move {
+            let open = &server.app.shared.metrics.connections;
             open.increment(1.0);
-            if let Err(error) = connection.await {
+            if let Err(error) = server.connection(stream, peer, watcher).await {
                 tracing::debug!(%peer, %error, "connection");
             }
             open.decrement(1.0);
@@ -81,6 +89,57 @@ pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = (
     match tokio::time::timeout(deadline, graceful.shutdown()).await {
         Ok(()) => 0,
         Err(_) => count,
+    }
+}
+
+impl Server {
+    fn new(app: App) -> Self {
+        let patience = app.shared.limits.idle_timeout;
+        let mut http1 = hyper::server::conn::http1::Builder::new();
+        http1.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(64 << 10);
+        let (router, grpc) = (info::router(app.clone()), grpc::Door::new(app.clone()));
+        Self { app, router, grpc, http1, http2: http2::builder(patience) }
+    }
+
+    /// Serves a connection to its end.
+    async fn connection(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        watcher: Watcher,
+    ) -> Result<(), hyper::Error> {
+        let is_http2 = tokio::select! {
+            spoken = http2::is_spoken(&stream, self.app.shared.limits.idle_timeout) => spoken,
+            () = self.app.stopping.cancelled() => Some(false),
+        };
+        let stream = TokioIo::new(stream);
+        match is_http2 {
+            None => Ok(()),
+            Some(false) => {
+                let server = Arc::clone(self);
+                let service = service_fn(move |request| {
+                    let server = Arc::clone(&server);
+                    async move {
+                        let router = server.router.clone();
+                        Ok::<_, Infallible>(predict::answer(&server.app, router, peer, request).await)
+                    }
+                });
+                watcher.watch(self.http1.serve_connection(stream, service)).await
+            }
+            Some(true) => {
+                let server = Arc::clone(self);
+                let service = service_fn(move |request: Request<Incoming>| {
+                    let server = Arc::clone(&server);
+                    async move {
+                        Ok::<_, Infallible>(match grpc::is(request.headers()) {
+                            true => server.grpc.answer(peer, request).await,
+                            false => predict::answer(&server.app, server.router.clone(), peer, request).await,
+                        })
+                    }
+                });
+                watcher.watch(self.http2.serve_connection(stream, service)).await
+            }
+        }
     }
 }
 

@@ -17,23 +17,25 @@ use crate::refusal::Refusal;
 pub(super) struct Held {
     all: Arc<AtomicU64>,
     bytes: u64,
+    /// The bound.
+    most: u64,
 }
 
 /// Reads a body whole, by `until`. What it takes counts against the bound on all bodies until the hold is dropped.
 pub(super) async fn read(app: &App, body: Incoming, until: Instant) -> Result<(Bytes, Held), Refusal> {
     let most = app.shared.limits.body_bytes_max;
-    let mut held = Held { all: Arc::clone(&app.bodies_bytes), bytes: 0 };
+    let mut held = Held::new(app);
     let announced = body.size_hint().exact();
     if announced.is_some_and(|size| size > most) {
         return Err(too_large(most));
     }
-    match tokio::time::timeout_at(until, collect(app, body, most, &mut held)).await {
+    match tokio::time::timeout_at(until, collect(body, most, &mut held)).await {
         Ok(read) => Ok((read?, held)),
         Err(_) => Err(Refusal::new(Kind::DeadlineExceeded, "the body did not arrive in time")),
     }
 }
 
-async fn collect(app: &App, mut body: Incoming, most: u64, held: &mut Held) -> Result<Bytes, Refusal> {
+async fn collect(mut body: Incoming, most: u64, held: &mut Held) -> Result<Bytes, Refusal> {
     let mut first = Bytes::new();
     let mut rest: Option<BytesMut> = None;
     while let Some(frame) = body.frame().await {
@@ -42,7 +44,7 @@ async fn collect(app: &App, mut body: Incoming, most: u64, held: &mut Held) -> R
         if held.bytes + data.len() as u64 > most {
             return Err(too_large(most));
         }
-        held.take(data.len() as u64, app.shared.limits.bodies_bytes_max)?;
+        held.take(data.len() as u64)?;
         match &mut rest {
             Some(rest) => rest.extend_from_slice(&data),
             None if first.is_empty() => first = data,
@@ -61,14 +63,28 @@ fn too_large(most: u64) -> Refusal {
 }
 
 impl Held {
-    fn take(&mut self, bytes: u64, most: u64) -> Result<(), Refusal> {
+    /// Nothing yet.
+    pub(super) fn new(app: &App) -> Self {
+        Self { all: Arc::clone(&app.bodies_bytes), bytes: 0, most: app.shared.limits.bodies_bytes_max }
+    }
+
+    /// Takes so much more of the bound; refused where it is not there.
+    pub(super) fn take(&mut self, bytes: u64) -> Result<(), Refusal> {
         self.bytes += bytes;
         let all = self.all.fetch_add(bytes, Ordering::AcqRel) + bytes;
-        if all > most {
+        if all > self.most {
+            let most = self.most;
             let words = format!("bodies of {most} bytes together are being answered already");
             return Err(Refusal::new(Kind::Overloaded, words));
         }
         Ok(())
+    }
+
+    /// A part of it, to be given back by itself.
+    pub(super) fn split(&mut self, bytes: u64) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Self { all: Arc::clone(&self.all), bytes, most: self.most }
     }
 }
 

@@ -12,12 +12,16 @@ use http_body_util::Either;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tower::ServiceExt;
+use tracing::{Level, enabled};
 
 use super::reply::{self, REQUEST_ID, ReplyBody};
 use super::{App, body, form};
 use crate::dispatch::{Call, Chosen, Reply};
 use crate::metrics::Outcome;
 use crate::refusal::{Refusal, shorten};
+
+/// Where the access log goes.
+const ACCESS: &str = "headgate_backend::access";
 
 /// Why nothing answers at `/invocations`.
 const NO_DEFAULT_MODEL: &str =
@@ -61,7 +65,8 @@ async fn prediction(
     started: Instant,
     id: &HeaderValue,
 ) -> Response<ReplyBody> {
-    let path = request.uri().path().to_owned();
+    // Mostly nobody listens.
+    let path = enabled!(target: ACCESS, Level::DEBUG).then(|| request.uri().path().to_owned()).unwrap_or_default();
     let shared = &app.shared;
     let (response, outcome) = match predict(app, request, started).await {
         Ok(reply) => {
@@ -74,11 +79,11 @@ async fn prediction(
     let taken_us = started.elapsed().as_micros() as u64;
     match outcome {
         Ok((version, rows)) => {
-            tracing::debug!(target: "headgate_backend::access", %path, %peer, ?id, %version, rows, taken_us, "answered");
+            tracing::debug!(target: ACCESS, %path, %peer, ?id, %version, rows, taken_us, "answered");
         }
         Err(refusal) => {
             let (kind, words) = (refusal.kind.as_str(), refusal.message);
-            tracing::debug!(target: "headgate_backend::access", %path, %peer, ?id, kind, words, taken_us, "refused");
+            tracing::debug!(target: ACCESS, %path, %peer, ?id, kind, words, taken_us, "refused");
         }
     }
     response
@@ -114,16 +119,7 @@ fn target(app: &App, method: &Method, path: &str) -> Result<(Protocol, Target), 
 
 fn read_headers(app: &App, headers: &HeaderMap, started: Instant) -> Result<(Instant, Option<Chosen>), Refusal> {
     let limits = &app.shared.limits;
-    let timeout = match headers.get(header::TIMEOUT_MS) {
-        None => limits.timeout,
-        Some(value) => {
-            let given = value.to_str().ok().and_then(|v| v.parse::<u64>().ok()).filter(|ms| *ms > 0);
-            let given = given.ok_or_else(|| {
-                Refusal::invalid(format!("header {}: a whole number of milliseconds expected", header::TIMEOUT_MS))
-            })?;
-            Duration::from_millis(given).min(limits.timeout_max)
-        }
-    };
+    let timeout = timeout(headers)?.map_or(limits.timeout, |given| given.min(limits.timeout_max));
     if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         return Err(Refusal::new(
             Kind::UnsupportedMedia,
@@ -131,6 +127,14 @@ fn read_headers(app: &App, headers: &HeaderMap, started: Instant) -> Result<(Ins
         ));
     }
     Ok((started + timeout, chosen(headers)?))
+}
+
+/// The time within which an answer is of use, where the caller says it.
+pub(super) fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
+    let Some(value) = headers.get(header::TIMEOUT_MS) else { return Ok(None) };
+    let given = value.to_str().ok().and_then(|v| v.parse::<u64>().ok()).filter(|ms| *ms > 0);
+    let expected = || format!("header {}: a whole number of milliseconds expected", header::TIMEOUT_MS);
+    given.map(|ms| Some(Duration::from_millis(ms))).ok_or_else(|| Refusal::invalid(expected()))
 }
 
 /// The version that a gateway chose.

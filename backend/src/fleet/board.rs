@@ -135,6 +135,11 @@ impl Board {
         self.posts().pollers.all_know(number, Instant::now())
     }
 
+    /// Changes whenever something is posted or said.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
     /// Changes whenever a gateway says that it knows more.
     pub fn acknowledged(&self) -> watch::Receiver<u64> {
         self.acknowledged.subscribe()
