@@ -24,7 +24,7 @@ JAVA = ",".join([
     "apiPackage=headgate.{0}.api", "modelPackage=headgate.{0}.model",
 ])
 OPTIONS = {
-    "go": ["-g", "go", "--additional-properties=packageName={0},withGoMod=false,generateTests=false"],
+    "go": ["-g", "go", "--additional-properties=packageName={0},withGoMod=false"],
     "java": ["-g", "java", "--library", "native", f"--additional-properties={JAVA}"],
     "typescript": ["-g", "typescript-fetch"],
 }
@@ -86,17 +86,32 @@ def generator():
 
 
 class Language:
-    """A language's build folder. `build` makes the program of a door: `openapi`, `model` or `grpc`."""
+    """A language's build folder. Doors: `openapi`, `model` and `grpc`."""
 
     def __init__(self, name, address):
         self.name, self.address = name, address
         self.folder = TARGET / name
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.copytree(CLIENTS / name, self.folder)
-        self.built = functools.cache(self.build)
+        self.outcomes = {}
+
+    def built(self, door):
+        """The command that runs a door's program."""
+        return self.once(door, lambda: self.build(door))
+
+    def once(self, what, make):
+        """What `make` returns or raises, and the same when asked again."""
+        if what not in self.outcomes:
+            try:
+                self.outcomes[what] = make()
+            except Exception as error:
+                self.outcomes[what] = error
+        if isinstance(self.outcomes[what], Exception):
+            raise self.outcomes[what]
+        return self.outcomes[what]
 
     def build(self, door):
-        """Builds a program and returns the command that runs it."""
+        """Builds a door's program and returns the command that runs it."""
         raise NotImplementedError
 
     def generate(self, package, path):
@@ -115,9 +130,10 @@ class Language:
 
 
 class Go(Language):
+    TOOLS = ["google.golang.org/protobuf/cmd/protoc-gen-go", "google.golang.org/grpc/cmd/protoc-gen-go-grpc"]
+
     def build(self, door):
         need("go")
-        fetch(["go", "mod", "download"], self.folder)
         self.generate_for(door)
         if door == "grpc":
             self.protoc()
@@ -130,7 +146,9 @@ class Go(Language):
             import grpc_tools  # noqa: F401
         except ImportError as error:
             raise Missing("protoc: grpcio-tools is not installed") from error
-        run(["go", "install", "tool"], self.folder, GOBIN=str(self.folder / "bin"))
+        # Downloads what is needed of the modules, and no more.
+        fetch(["go", "list", "-deps", "google.golang.org/grpc", *self.TOOLS], self.folder)
+        run(["go", "install", *self.TOOLS], self.folder, GOBIN=str(self.folder / "bin"))
         plugins = [f"--plugin=bin/{name}" for name in ("protoc-gen-go", "protoc-gen-go-grpc")]
         out = [f"--{kind}_{what}" for kind in ("go", "go-grpc") for what in ("out=.", "opt=module=headgate")]
         run([sys.executable, "-m", "grpc_tools.protoc", *plugins, *out, f"-I{PROTO.parent}", PROTO.name], self.folder)
@@ -156,12 +174,11 @@ class Java(Language):
     def build(self, door):
         """All doors are one Maven project: what is generated later is compiled with what is there."""
         need("java", "mvn")
-        self.compiled()
+        self.once("project", self.compile)
         program = {"openapi": "OpenApi", "model": "OneModel", "grpc": "Grpc"}[door]
         return ["java", "-cp", f"{self.folder}/target/classes:{self.folder}/lib/*", f"headgate.{program}"]
 
-    @functools.cache
-    def compiled(self):
+    def compile(self):
         for door in ("openapi", "model"):
             self.generate_for(door)
         (self.folder / "proto").mkdir()
