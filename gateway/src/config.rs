@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use headgate_balance::{admit, budget, life, outlier};
+use headgate_contract::ModelName;
 use headgate_contract::config::{ConfigError, Sources, read};
 
 use written::Written;
@@ -14,7 +15,7 @@ pub(crate) use written::is_host_and_port;
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Where and how it listens. Only this part needs a restart.
+    /// Where and how it listens. Only the listener and the threads need a restart.
     pub server: Server,
     /// The admin port.
     pub admin: Admin,
@@ -41,6 +42,8 @@ pub struct Server {
     pub lame_duck: Duration,
     /// How long calls in flight may take after that.
     pub drain: Duration,
+    /// The model that `/invocations` asks.
+    pub default_model: Option<ModelName>,
 }
 
 /// The admin port.
@@ -84,6 +87,8 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// How long a connection may idle between requests.
     pub keep_alive: Duration,
+    /// Requests at once on one HTTP/2 connection.
+    pub streams_max: u32,
     /// How long a connection may be busy with one request.
     pub request_max: Duration,
     /// The deadline of a call that names none.
@@ -164,6 +169,8 @@ mod tests {
     fn what_makes_no_sense_is_refused_by_name() {
         for (text, name) in [
             ("[server]\nlisten = \"nowhere\"", "server.listen"),
+            ("[server]\ndefault_model = \"a/b/c\"", "server.default_model"),
+            ("[limits]\nstreams_max = 0", "limits.streams_max"),
             ("[admin]\nlisten = \"0.0.0.0:9000\"", "admin.token"),
             ("[admin]\ntoken = \"short\"", "admin.token"),
             ("[discovery]\nbackends = [\"localhost\"]", "discovery.backends"),

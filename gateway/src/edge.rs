@@ -6,13 +6,17 @@ mod chance;
 mod choose;
 mod connection;
 mod gate;
+mod grpc;
 mod handle;
 mod log;
+mod opening;
 mod own;
 mod passthrough;
 mod patience;
 mod predict;
 mod reply;
+mod statistics;
+mod streams;
 mod timed;
 
 use std::sync::Arc;

@@ -53,6 +53,7 @@ section!(
         threads: usize = 0,
         lame_duck_ms: u64 = 1_000,
         drain_ms: u64 = 30_000,
+        default_model: String = String::new(),
     }
 );
 section!(
@@ -77,6 +78,7 @@ section!(
         body_bytes_max: u64 = 64 << 20,
         connections_max: usize = 20_000,
         in_flight_max: usize = 10_000,
+        streams_max: u32 = 256,
         headers_max: usize = 100,
         head_bytes_max: usize = 64 << 10,
         head_timeout_ms: u64 = 10_000,
@@ -148,6 +150,10 @@ impl ServerWritten {
             threads: if self.threads == 0 { cores() } else { self.threads.min(1_024) },
             lame_duck: time_or_none("server.lame_duck_ms", self.lame_duck_ms)?,
             drain: time_or_none("server.drain_ms", self.drain_ms)?,
+            default_model: match self.default_model.as_str() {
+                "" => None,
+                name => Some(name.parse().or_else(|error| refuse(format!("'server.default_model': {error}")))?),
+            },
         })
     }
 }
@@ -190,6 +196,7 @@ impl LimitsWritten {
             ("limits.connections_max", self.connections_max),
             ("limits.in_flight_max", self.in_flight_max),
             ("limits.headers_max", self.headers_max),
+            ("limits.streams_max", self.streams_max as usize),
         ] {
             if value == 0 {
                 return refuse(format!("'{name}' is 0: nothing would be served"));
@@ -201,6 +208,7 @@ impl LimitsWritten {
             body_bytes_max: self.body_bytes_max,
             connections_max: self.connections_max,
             in_flight_max: self.in_flight_max,
+            streams_max: self.streams_max,
             headers_max: self.headers_max,
             // The parser's own least is 8 KiB.
             head_bytes_max: self.head_bytes_max.max(8 << 10),

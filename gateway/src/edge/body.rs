@@ -18,7 +18,7 @@ use crate::upstream::{Body as Upstream, BodyError, Streaming};
 /// A caller's body.
 pub(super) enum Read<'g> {
     /// All of it, and its place among all that are held.
-    Whole(Bytes, Buffered<'g>),
+    Whole(Bytes, Buffered<&'g Gate>),
     /// Too large for that, or there is no room for it.
     Large(Streaming, Fault),
 }
@@ -77,7 +77,7 @@ pub(super) async fn read<'g>(
         fault: Arc::clone(&fault),
         inner: After { start: (!prefix.is_empty()).then_some(prefix), rest: incoming },
     };
-    Ok(Read::Large(upload.boxed(), fault))
+    Ok(Read::Large(upload.boxed_unsync(), fault))
 }
 
 /// Reads a body that nobody wants, for a while: a caller that is still sending would be reset, and never see the reply.
@@ -91,14 +91,14 @@ pub(super) fn linger(mut incoming: Incoming, limits: &Limits) {
 
 /// `start`, then `rest`.
 pub(crate) fn after(start: Bytes, rest: Incoming) -> Streaming {
-    After { start: (!start.is_empty()).then_some(start), rest }.boxed()
+    After { start: (!start.is_empty()).then_some(start), rest }.boxed_unsync()
 }
 
 impl Upstream {
     /// The same body; one that streams holds something until its end, or until it is dropped.
-    pub(super) fn holding<T: Send + Sync + Unpin + 'static>(self, held: T) -> Self {
+    pub(super) fn holding<T: Send + Unpin + 'static>(self, held: T) -> Self {
         match self {
-            Upstream::Streaming(body) => Upstream::Streaming(Holding { body, _held: held }.boxed()),
+            Upstream::Streaming(body) => Upstream::Streaming(Holding { body, _held: held }.boxed_unsync()),
             whole => whole,
         }
     }
@@ -108,7 +108,7 @@ pub(super) fn too_large(limits: &Limits) -> Failed {
     Failed::new(Kind::TooLarge, format!("the body is larger than {} bytes", limits.body_bytes_max))
 }
 
-fn broke_off(error: impl std::fmt::Display) -> Failed {
+pub(super) fn broke_off(error: impl std::fmt::Display) -> Failed {
     Failed::new(Kind::InvalidRequest, format!("the body broke off: {error}"))
 }
 
@@ -204,7 +204,7 @@ impl Body for Upload {
     }
 }
 
-impl<T: Send + Sync + Unpin + 'static> Body for Holding<T> {
+impl<T: Send + Unpin + 'static> Body for Holding<T> {
     type Data = Bytes;
     type Error = BodyError;
 

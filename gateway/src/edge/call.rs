@@ -35,19 +35,31 @@ impl Call {
     pub(super) fn new(head: request::Parts, target: Target, id: &HeaderValue, limits: &Limits) -> Result<Self, Failed> {
         let timeout = timeout(&head.headers, limits)?;
         let path = head.uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let mut headers = head.headers;
-        strip_hop_by_hop(&mut headers);
-        let strange = |name: &http::HeaderName| ours::strips(name.as_str()) || name == ours::TIMEOUT_MS;
-        if headers.keys().any(strange) {
-            headers = headers.into_iter().fold(HeaderMap::new(), keep_unless(strange));
-        }
-        // hyper has answered an expectation by reading the body; host and length are the next connection's.
-        for name in [header::EXPECT, header::HOST, header::CONTENT_LENGTH] {
-            headers.remove(name);
-        }
-        headers.insert(ours::REQUEST_ID, id.clone());
+        let headers = passing(head.headers, id);
         let method = if head.method == Method::HEAD { Method::GET } else { head.method };
         Ok(Self { method, path, headers, target, timeout })
+    }
+
+    /// A call at a path of ours; `headers` are those that pass.
+    pub(super) fn to(
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        target: Target,
+        timeout: Option<Duration>,
+    ) -> Result<Self, Failed> {
+        let path = path.parse().map_err(|error| Failed::new(Kind::Internal, format!("path '{path}': {error}")))?;
+        Ok(Self { method, path, headers, target, timeout })
+    }
+
+    /// The same at the path that names the model: a backend's default model may be another.
+    pub(super) fn to_invocations(mut self) -> Self {
+        let query = self.path.query().map(|query| format!("?{query}")).unwrap_or_default();
+        // A name that was read fits a path.
+        if let Ok(path) = format!("/endpoints/{}/invocations{query}", self.target).parse() {
+            self.path = path;
+        }
+        self
     }
 
     /// The request to one backend.
@@ -70,6 +82,21 @@ impl Call {
     }
 }
 
+/// What passes of a caller's headers.
+pub(super) fn passing(mut headers: HeaderMap, id: &HeaderValue) -> HeaderMap {
+    strip_hop_by_hop(&mut headers);
+    let strange = |name: &http::HeaderName| ours::strips(name.as_str()) || name == ours::TIMEOUT_MS;
+    if headers.keys().any(strange) {
+        headers = headers.into_iter().fold(HeaderMap::new(), keep_unless(strange));
+    }
+    // hyper has answered an expectation by reading the body; host and length are the next connection's.
+    for name in [header::EXPECT, header::HOST, header::CONTENT_LENGTH] {
+        headers.remove(name);
+    }
+    headers.insert(ours::REQUEST_ID, id.clone());
+    headers
+}
+
 /// The caller's request id, or a new one.
 pub(super) fn id(headers: &HeaderMap) -> HeaderValue {
     let given = headers.get(ours::REQUEST_ID).filter(|id| {
@@ -84,7 +111,7 @@ pub(super) fn id(headers: &HeaderMap) -> HeaderValue {
     }
 }
 
-fn timeout(headers: &HeaderMap, limits: &Limits) -> Result<Option<Duration>, Failed> {
+pub(super) fn timeout(headers: &HeaderMap, limits: &Limits) -> Result<Option<Duration>, Failed> {
     let Some(given) = headers.get(ours::TIMEOUT_MS) else { return Ok(None) };
     let parsed = given.to_str().ok().and_then(|text| text.parse::<u64>().ok()).filter(|&ms| ms > 0);
     match parsed {

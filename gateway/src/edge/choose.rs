@@ -87,7 +87,7 @@ impl Edge {
 }
 
 /// The model that answers for a target.
-fn find<'a>(snapshot: &'a Snapshot, target: &Target) -> Result<&'a Arc<Model>, Failed> {
+pub(super) fn find<'a>(snapshot: &'a Snapshot, target: &Target) -> Result<&'a Arc<Model>, Failed> {
     let name = &target.model;
     if let Some(model) = snapshot.model(name) {
         return Ok(model);

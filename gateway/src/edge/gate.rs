@@ -1,5 +1,6 @@
 //! Who is in: connections and requests counted exactly, and whether the gateway is about to stop.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -13,6 +14,7 @@ pub struct Gate {
     requests: AtomicU64,
     buffered: AtomicU64,
     lame_duck: AtomicBool,
+    going: Notify,
     left: Notify,
 }
 
@@ -26,8 +28,8 @@ pub struct Entered(Arc<Gate>);
 
 /// What is held of a body that is read whole; it counts until it is dropped.
 #[derive(Debug)]
-pub struct Buffered<'g> {
-    gate: &'g Gate,
+pub struct Buffered<G: Deref<Target = Gate>> {
+    gate: G,
     bytes: u64,
     counted: u64,
 }
@@ -37,8 +39,13 @@ const UNCOUNTED_BYTES: u64 = 16 << 10;
 
 impl Gate {
     /// A body is about to be read whole.
-    pub fn buffer(&self) -> Buffered<'_> {
+    pub fn buffer(&self) -> Buffered<&Self> {
         Buffered { gate: self, bytes: 0, counted: 0 }
+    }
+
+    /// The same, for what outlives this borrow.
+    pub fn buffer_owned(self: &Arc<Self>) -> Buffered<Arc<Self>> {
+        Buffered { gate: Arc::clone(self), bytes: 0, counted: 0 }
     }
 
     /// Bytes of all larger bodies that are held whole.
@@ -77,11 +84,23 @@ impl Gate {
     /// From now on every reply closes its connection, and readiness says no.
     pub fn begin_lame_duck(&self) {
         self.lame_duck.store(true, Ordering::Release);
+        self.going.notify_waiters();
     }
 
     /// Whether the gateway is about to stop.
     pub fn is_lame_duck(&self) -> bool {
         self.lame_duck.load(Ordering::Acquire)
+    }
+
+    /// Waits until the gateway is about to stop.
+    pub async fn goes(&self) {
+        loop {
+            let going = self.going.notified();
+            if self.is_lame_duck() {
+                return;
+            }
+            going.await;
+        }
     }
 
     /// Waits until no connection is open.
@@ -96,7 +115,7 @@ impl Gate {
     }
 }
 
-impl Buffered<'_> {
+impl<G: Deref<Target = Gate>> Buffered<G> {
     /// So many bytes more; whether all bodies together still hold at most `max`.
     pub fn take(&mut self, bytes: u64, max: u64) -> bool {
         self.bytes += bytes;
@@ -108,7 +127,7 @@ impl Buffered<'_> {
     }
 }
 
-impl Drop for Buffered<'_> {
+impl<G: Deref<Target = Gate>> Drop for Buffered<G> {
     fn drop(&mut self) {
         if self.counted > 0 {
             self.gate.buffered.fetch_sub(self.counted, Ordering::Relaxed);

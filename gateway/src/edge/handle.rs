@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use headgate_contract::route::{self, Route};
+use headgate_contract::route::{self, Choice, Route, Target};
 use headgate_contract::{Kind, header as ours};
 use http::header::{self, HeaderValue};
 use http::{Request, Response, request};
@@ -58,14 +58,11 @@ impl Edge {
         match route::parse(head.method.as_str(), head.uri.path())? {
             Route::Predict(_, target) => {
                 let call = Call::new(head, target, &entry.id, limits)?;
-                entry.body_bytes = unread.as_ref().map_or(0, |incoming| incoming.size_hint().lower());
-                match body::read(unread, limits, &self.gate).await? {
-                    Read::Whole(body, _held) => {
-                        entry.body_bytes = body.len() as u64;
-                        self.predict(&call, body, entry).await
-                    }
-                    Read::Large(body, fault) => self.pass_through(&call, body, &fault, entry).await,
-                }
+                self.predict_door(&call, unread, entry).await
+            }
+            Route::Invocations => {
+                let call = Call::new(head, self.default_target()?, &entry.id, limits)?.to_invocations();
+                self.predict_door(&call, unread, entry).await
             }
             Route::ModelStatus(target) => {
                 let call = Call::new(head, target, &entry.id, limits)?;
@@ -76,15 +73,16 @@ impl Edge {
                 response.headers_mut().remove(ours::DIGEST);
                 Ok(response)
             }
-            Route::ModelMetadata(target) | Route::ModelReady(target) => {
+            Route::ModelMetadata(target) | Route::ModelReady(target) | Route::OpenApi(Some(target)) => {
                 let call = Call::new(head, target, &entry.id, limits)?;
                 self.predict(&call, Bytes::new(), entry).await
             }
-            Route::Invocations | Route::Ping | Route::ModelList | Route::Statistics(_) | Route::OpenApi(_) => {
-                Err(Failed::new(Kind::Unsupported, "not here yet"))
-            }
+            Route::Ping => self.ping(),
+            Route::ModelList => self.model_list().await,
+            Route::Statistics(target) => self.statistics_door(&head.headers, target.as_ref(), entry).await,
+            Route::OpenApi(None) => Ok(own::openapi()),
             Route::Live => Ok(own::live()),
-            Route::Ready => self.ready(),
+            Route::Ready => Ok(self.ready()),
             Route::ServerMetadata => Ok(own::metadata()),
             Route::RepositoryIndex => {
                 let Read::Whole(body, _held) = body::read(unread, limits, &self.gate).await? else {
@@ -93,5 +91,34 @@ impl Edge {
                 self.index(&body).await
             }
         }
+    }
+
+    /// Answers a call that brings rows: held here where it is small, else as it comes.
+    async fn predict_door(
+        &self,
+        call: &Call,
+        unread: &mut Option<Incoming>,
+        entry: &mut Entry,
+    ) -> Result<Response<Body>, Failed> {
+        let limits = &self.config.load_full().limits;
+        entry.body_bytes = unread.as_ref().map_or(0, |incoming| incoming.size_hint().lower());
+        match body::read(unread, limits, &self.gate).await? {
+            Read::Whole(body, _held) => {
+                entry.body_bytes = body.len() as u64;
+                self.predict(call, body, entry).await
+            }
+            Read::Large(body, fault) => self.pass_through(call, body, &fault, entry).await,
+        }
+    }
+
+    /// What `/invocations` asks.
+    fn default_target(&self) -> Result<Target, Failed> {
+        let model = self.config.load().server.default_model.clone();
+        let model = model.ok_or_else(|| {
+            let message = "no model is set for '/invocations': 'server.default_model' names one, \
+                           or '/endpoints/<model>/invocations' does";
+            Failed::new(Kind::NotFound, message)
+        })?;
+        Ok(Target { model, choice: Choice::Any })
     }
 }

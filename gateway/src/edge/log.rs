@@ -44,6 +44,11 @@ impl Entry {
         Self { began, caller, id, method, uri, body_bytes: 0, label: None, version: None, backend: None, attempts: 0 }
     }
 
+    /// Of one more call of the same caller.
+    pub(super) fn again(&self) -> Self {
+        Self::new(self.id.clone(), Arc::clone(&self.caller), self.method.clone(), self.uri.clone())
+    }
+
     pub(super) fn chose(&mut self, chosen: &Chosen) {
         self.label = Some(Arc::clone(&chosen.model.label));
         self.version = Some(chosen.planned.version);

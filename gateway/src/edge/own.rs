@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use headgate_contract::fleet::VersionState;
-use headgate_contract::{Kind, Version};
+use headgate_contract::{Kind, Version, openapi};
 use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,13 @@ use super::reply::{Failed, json, whole};
 use crate::fleet::{Model, Snapshot};
 use crate::upstream::Body;
 
+/// What it calls itself, as a backend does.
+pub(super) const NAME: &str = "headgate";
+/// Its version.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What it has beside the protocol's required part.
+pub(super) const EXTENSIONS: [&str; 3] = ["binary_tensor_data", "model_repository", "statistics"];
+
 /// Backends that a reason names.
 const REASONS_MAX: usize = 4;
 
@@ -21,7 +28,20 @@ const REASONS_MAX: usize = 4;
 struct Metadata {
     name: &'static str,
     version: &'static str,
-    extensions: [&'static str; 1],
+    extensions: [&'static str; 3],
+}
+
+/// The body of `GET /v2/health/ready` where it is not: as the Open Inference Protocol spells it, and as every error.
+#[derive(Serialize)]
+struct Unready {
+    ready: bool,
+    error: &'static str,
+}
+
+/// The body of `GET /v1/models`.
+#[derive(Serialize)]
+struct ModelList<'a> {
+    models: Vec<&'a str>,
 }
 
 /// The body of `POST /v2/repository/index`.
@@ -33,11 +53,11 @@ struct IndexQuery {
 
 /// An entry of the repository index.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Indexed<'a> {
-    name: &'a str,
-    version: String,
-    state: &'static str,
-    reason: String,
+pub(super) struct Indexed<'a> {
+    pub(super) name: &'a str,
+    pub(super) version: String,
+    pub(super) state: &'static str,
+    pub(super) reason: String,
 }
 
 pub(super) fn live() -> Response<Body> {
@@ -45,8 +65,12 @@ pub(super) fn live() -> Response<Body> {
 }
 
 pub(super) fn metadata() -> Response<Body> {
-    let extensions = ["model_repository"];
-    json(StatusCode::OK, &Metadata { name: "headgate", version: env!("CARGO_PKG_VERSION"), extensions })
+    json(StatusCode::OK, &Metadata { name: NAME, version: VERSION, extensions: EXTENSIONS })
+}
+
+/// What the doors take and give.
+pub(super) fn openapi() -> Response<Body> {
+    whole(StatusCode::OK, Bytes::from_static(openapi::SERVER.as_bytes()))
 }
 
 impl Edge {
@@ -61,9 +85,33 @@ impl Edge {
         }
     }
 
-    pub(super) fn ready(&self) -> Result<Response<Body>, Failed> {
+    pub(super) fn ready(&self) -> Response<Body> {
+        match self.is_ready() {
+            Ok(()) => whole(StatusCode::OK, Bytes::from_static(b"{\"ready\":true}")),
+            Err(why) => {
+                let mut response = Failed::new(Kind::Unavailable, why).response();
+                let unready = Unready { ready: false, error: why };
+                *response.body_mut() = Body::whole(serde_json::to_vec(&unready).unwrap_or_default().into());
+                response
+            }
+        }
+    }
+
+    /// As SageMaker asks: a status, and no more.
+    pub(super) fn ping(&self) -> Result<Response<Body>, Failed> {
         self.is_ready().map_err(|why| Failed::new(Kind::Unavailable, why))?;
-        Ok(whole(StatusCode::OK, Bytes::from_static(b"{\"ready\":true}")))
+        Ok(Response::new(Body::whole(Bytes::new())))
+    }
+
+    /// The names of all models.
+    pub(super) async fn model_list(&self) -> Result<Response<Body>, Failed> {
+        let snapshot = Arc::clone(&self.fleet.snapshot());
+        let made = tokio::task::spawn_blocking(move || {
+            let mut models: Vec<&str> = snapshot.models().map(|model| model.name.as_str()).collect();
+            models.sort_unstable();
+            serde_json::to_vec(&ModelList { models })
+        });
+        written(made.await, "the list of models")
     }
 
     /// All models, versions, states and reasons, of all backends together.
@@ -76,14 +124,19 @@ impl Edge {
         let snapshot = Arc::clone(&self.fleet.snapshot());
         // With many models this is long work.
         let made = tokio::task::spawn_blocking(move || serde_json::to_vec(&index(&snapshot, query.ready)));
-        match made.await {
-            Ok(Ok(body)) => Ok(whole(StatusCode::OK, body.into())),
-            _ => Err(Failed::new(Kind::Internal, "the index can't be written")),
-        }
+        written(made.await, "the index")
     }
 }
 
-fn index(snapshot: &Snapshot, ready_only: bool) -> Vec<Indexed<'_>> {
+/// What was made beside the async threads.
+pub(super) fn written<E, F>(made: Result<Result<Vec<u8>, E>, F>, what: &str) -> Result<Response<Body>, Failed> {
+    match made {
+        Ok(Ok(body)) => Ok(whole(StatusCode::OK, body.into())),
+        _ => Err(Failed::new(Kind::Internal, format!("{what} can't be written"))),
+    }
+}
+
+pub(super) fn index(snapshot: &Snapshot, ready_only: bool) -> Vec<Indexed<'_>> {
     let mut models: Vec<&Arc<Model>> = snapshot.models().collect();
     models.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     let mut entries = Vec::new();

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use headgate_contract::error::ErrorBody;
 use headgate_contract::{Kind, header as ours};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, response};
 
 use crate::fleet::Refusal;
 use crate::upstream::Body;
@@ -57,6 +57,33 @@ pub(super) fn whole(status: StatusCode, body: Bytes) -> Response<Body> {
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// The media type of a bare protocol buffers message.
+pub(super) const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
+
+/// Whether a media type, or a list of those that are accepted, names [`PROTOBUF`].
+pub(super) fn is_protobuf(value: &HeaderValue) -> bool {
+    let types = value.to_str().unwrap_or_default().split(',');
+    let bare =
+        |of: &str| of.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/x-protobuf");
+    types.into_iter().any(bare)
+}
+
+/// What a backend's error says, in whatever form it comes.
+pub(super) fn error_of(head: &response::Parts, body: &[u8]) -> Failed {
+    let named = head.headers.get(ours::ERROR).and_then(|name| Kind::from_name(name.to_str().ok()?));
+    let like = || Kind::ALL.into_iter().find(|kind| kind.status() == head.status.as_u16());
+    let kind = named.or_else(like).unwrap_or(if head.status.is_client_error() {
+        Kind::InvalidRequest
+    } else {
+        Kind::BadGateway
+    });
+    let message = match serde_json::from_slice::<ErrorBody>(body) {
+        Ok(body) => body.error,
+        Err(_) => format!("a backend answered with status {}", head.status.as_u16()),
+    };
+    Failed { kind, message }
 }
 
 /// Takes away the headers that are for one connection only (RFC 9110, section 7.6.1).

@@ -1,5 +1,5 @@
-//! What a connection is doing, and since when: waiting for a request, reading a head, or busy. One timer per connection
-//! looks at it, where a timer per request would cost each request.
+//! What an HTTP/1.1 connection is doing, and since when: waiting for a request, reading a head, or busy. One timer per
+//! connection looks at it, where a timer per request would cost each request.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use pingora_core::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::opening::Opening;
+use super::streams;
 use crate::config::Limits;
 
 /// How often the timer looks, at most.
@@ -30,13 +31,22 @@ pub(super) struct Doing {
 
 /// A stream that notes when a head begins to come.
 pub(super) struct Timed {
-    stream: Stream,
+    stream: Opening,
     doing: Arc<Doing>,
 }
 
 /// A request that keeps its connection busy; it ends when it is dropped.
 #[derive(Debug)]
-pub(super) struct Busy(Arc<Doing>);
+pub(super) enum Busy {
+    /// The one request of an HTTP/1.1 connection.
+    One(One),
+    /// One of an HTTP/2 connection's.
+    OfMany(streams::Stream),
+}
+
+/// What keeps an HTTP/1.1 connection busy.
+#[derive(Debug)]
+pub(super) struct One(Arc<Doing>);
 
 impl Doing {
     pub(super) fn new() -> Arc<Self> {
@@ -46,7 +56,7 @@ impl Doing {
 
     pub(super) fn busy(self: &Arc<Self>) -> Busy {
         self.set(BUSY);
-        Busy(Arc::clone(self))
+        Busy::One(One(Arc::clone(self)))
     }
 
     /// Waits until the connection has done one thing for longer than it may; says which.
@@ -78,14 +88,24 @@ impl Doing {
     }
 }
 
-impl Drop for Busy {
+impl Busy {
+    /// As if the request began now.
+    pub(super) fn renew(&mut self) {
+        match self {
+            Busy::One(One(doing)) => doing.set(BUSY),
+            Busy::OfMany(stream) => stream.renew(),
+        }
+    }
+}
+
+impl Drop for One {
     fn drop(&mut self) {
         self.0.set(IDLE);
     }
 }
 
 impl Timed {
-    pub(super) fn new(stream: Stream, doing: Arc<Doing>) -> Self {
+    pub(super) fn new(stream: Opening, doing: Arc<Doing>) -> Self {
         Self { stream, doing }
     }
 }

@@ -96,7 +96,7 @@ impl Model {
     }
 
     /// Whether a backend has anything of it.
-    pub(super) fn is_on(&self, backend: u64) -> bool {
+    pub fn is_on(&self, backend: u64) -> bool {
         self.on.iter().any(|held| held.backend == backend)
     }
 

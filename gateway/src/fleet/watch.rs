@@ -69,7 +69,8 @@ async fn probe(fleet: &Arc<Fleet>, backend: &Arc<Backend>) -> Result<bool, BoxEr
     let limit = config.probe + config.probe_timeout;
     let reply = tokio::time::timeout(limit, backend.upstream.call(request, &options))
         .await
-        .map_err(|_| format!("{STATE_PATH} did not answer within {} ms", limit.as_millis()))??;
+        .map_err(|_| format!("{STATE_PATH} did not answer within {} ms", limit.as_millis()))?
+        .map_err(|error| error.to_string())?;
     if reply.head.status != StatusCode::OK {
         return Err(format!("{STATE_PATH} answered {}", reply.head.status).into());
     }

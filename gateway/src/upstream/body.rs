@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body_util::combinators::BoxBody;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 /// Why a body broke off.
@@ -13,7 +13,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 pub struct BodyError(pub String);
 
 /// A body that streams.
-pub type Streaming = BoxBody<Bytes, BodyError>;
+pub type Streaming = UnsyncBoxBody<Bytes, BodyError>;
 
 /// The body of a call or of a reply.
 #[derive(Debug)]

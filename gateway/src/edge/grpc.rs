@@ -1,0 +1,345 @@
+//! The gRPC door, over HTTP/2. A message is taken out of its frame, its model and version are read, and it goes on as it
+//! is, by the same way as any prediction: `POST /v2/models/<model>/infer`. Deadlines, retries, hedges, the choice of
+//! version, logs and metrics are those of HTTP.
+
+mod inflate;
+mod message;
+mod reply;
+mod services;
+mod stream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use headgate_contract::proto::{
+    self, RepositoryIndexResponse, ServerLiveResponse, ServerMetadataResponse, ServerReadyResponse,
+    repository_index_response,
+};
+use headgate_contract::route::Target;
+use headgate_contract::{Kind, grpc, header as ours, wire};
+use http::header::{self, HeaderMap};
+use http::{HeaderValue, Method as Verb, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use prost::Message as _;
+use tokio::time::Instant;
+
+use super::call::Call;
+use super::log::Entry;
+use super::own;
+use super::reply::{Failed, PROTOBUF};
+use super::timed::Busy;
+use super::{Edge, call};
+use crate::config::Limits;
+use crate::upstream::Body;
+use message::{Coding, Messages};
+
+/// What is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Method {
+    ServerLive,
+    ServerReady,
+    ServerMetadata,
+    ModelReady,
+    ModelMetadata,
+    ModelInfer,
+    ModelStreamInfer,
+    ModelStatistics,
+    RepositoryIndex,
+}
+
+/// What a call says beside its messages.
+#[derive(Clone)]
+struct Asked {
+    /// The caller's headers that pass.
+    headers: HeaderMap,
+    /// How long the caller waits for all of it, where it says so (`grpc-timeout`).
+    deadline: Option<Duration>,
+    /// How long an answer is of use, where it says so (`x-headgate-timeout-ms`).
+    patience: Option<Duration>,
+    /// How messages are compressed that are, where that is said.
+    coding: Option<Coding>,
+}
+
+/// What a message names; all that name a model do it in the same fields.
+struct Named<'a> {
+    model: &'a str,
+    version: &'a str,
+    id: &'a str,
+}
+
+/// Whether a request is a gRPC call.
+pub(super) fn is(headers: &HeaderMap) -> bool {
+    let given = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let rest = given.and_then(|given| given.strip_prefix(grpc::CONTENT_TYPE.as_bytes()));
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+impl Method {
+    fn read(verb: &Verb, path: &str) -> Result<Self, Failed> {
+        if verb != Verb::POST {
+            return Err(Failed::new(Kind::MethodNotAllowed, format!("gRPC calls by POST, not {verb}")));
+        }
+        let (service, method) = path.strip_prefix('/').and_then(|path| path.split_once('/')).unwrap_or((path, ""));
+        Ok(match (service, method) {
+            (proto::SERVICE, "ServerLive") => Method::ServerLive,
+            (proto::SERVICE, "ServerReady") => Method::ServerReady,
+            (proto::SERVICE, "ServerMetadata") => Method::ServerMetadata,
+            (proto::SERVICE, "ModelReady") => Method::ModelReady,
+            (proto::SERVICE, "ModelMetadata") => Method::ModelMetadata,
+            (proto::SERVICE, "ModelInfer") => Method::ModelInfer,
+            (proto::SERVICE, "ModelStreamInfer") => Method::ModelStreamInfer,
+            (proto::SERVICE, "ModelStatistics") => Method::ModelStatistics,
+            (proto::SERVICE, "RepositoryIndex") => Method::RepositoryIndex,
+            (proto::SERVICE, "RepositoryModelLoad" | "RepositoryModelUnload") => {
+                let words = "models are loaded by promoting a version (`headgate promote`), not by calls";
+                return Err(Failed::new(Kind::Unsupported, words));
+            }
+            _ => {
+                let path: String = path.chars().take(120).collect();
+                return Err(Failed::new(Kind::Unsupported, format!("no method is at '{path}'")));
+            }
+        })
+    }
+}
+
+impl Asked {
+    fn read(headers: HeaderMap, id: &HeaderValue, limits: &Limits) -> Result<Self, Failed> {
+        let coding = headers.get(grpc::ENCODING).map(Coding::read).transpose()?;
+        let patience = call::timeout(&headers, limits)?;
+        let deadline = headers.get(grpc::TIMEOUT).map(deadline).transpose()?;
+        let mut headers = call::passing(headers, id);
+        for name in [grpc::TIMEOUT, grpc::ENCODING, grpc::ACCEPT_ENCODING] {
+            headers.remove(name);
+        }
+        for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::ACCEPT_ENCODING] {
+            headers.remove(name);
+        }
+        Ok(Self { headers, deadline, patience, coding })
+    }
+
+    /// How long the caller of a unary call waits, where it says so.
+    fn timeout(&self, limits: &Limits) -> Option<Duration> {
+        let deadline = self.deadline.map(|deadline| deadline.min(limits.deadline_max));
+        self.patience.into_iter().chain(deadline).min()
+    }
+
+    /// The call of a model's prediction.
+    fn infer(
+        &self,
+        target: Target,
+        message: &Bytes,
+        timeout: Option<Duration>,
+        limits: &Limits,
+    ) -> Result<Call, Failed> {
+        let mut headers = self.headers.clone();
+        headers.insert(header::CONTENT_TYPE, PROTOBUF);
+        // As bodies that stream through by HTTP: large ones get more time.
+        let is_large = message.len() as u64 > limits.buffer_bytes_max;
+        let timeout = timeout.or(is_large.then_some(limits.stream_deadline));
+        let path = format!("/v2/models/{target}/infer");
+        Call::to(Verb::POST, &path, headers, target, timeout)
+    }
+
+    /// A question about a model.
+    fn question(&self, target: Target, last: &str, limits: &Limits) -> Result<Call, Failed> {
+        let mut headers = self.headers.clone();
+        headers.insert(header::ACCEPT, PROTOBUF);
+        let path = format!("/v2/models/{target}{last}");
+        Call::to(Verb::GET, &path, headers, target, self.timeout(limits))
+    }
+}
+
+fn deadline(given: &HeaderValue) -> Result<Duration, Failed> {
+    given.to_str().ok().and_then(grpc::timeout).ok_or_else(|| {
+        let given: String = String::from_utf8_lossy(given.as_bytes()).chars().take(40).collect();
+        let words = "one to eight digits and H, M, S, m, u or n expected";
+        let message = format!("header '{}' is '{}': {words}", grpc::TIMEOUT, given.escape_debug());
+        Failed::new(Kind::InvalidRequest, message)
+    })
+}
+
+impl<'a> Named<'a> {
+    /// Reads model and version, and nothing else.
+    fn read(message: &'a [u8]) -> Result<Self, Failed> {
+        let broken =
+            |error: wire::WireError| Failed::new(Kind::InvalidRequest, format!("the message is broken: {error}"));
+        let mut named = Named { model: "", version: "", id: "" };
+        let mut fields = wire::Message::new(message);
+        while let Some(field) = fields.next().map_err(broken)? {
+            let text = match field.number {
+                1 => &mut named.model,
+                2 => &mut named.version,
+                3 => &mut named.id,
+                _ => continue,
+            };
+            *text = field.str().map_err(broken)?;
+        }
+        Ok(named)
+    }
+
+    fn target(&self) -> Result<Target, Failed> {
+        Ok(Target::named(self.model, self.version)?)
+    }
+}
+
+impl Edge {
+    /// Answers one call, whatever happens.
+    pub(super) async fn handle_grpc(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        caller: &Arc<str>,
+        busy: Busy,
+    ) -> Response<Body> {
+        let config = self.config.load_full();
+        let id = call::id(request.headers());
+        let mut entry = Entry::new(id, Arc::clone(caller), request.method().clone(), request.uri().clone());
+        let limits = &config.limits;
+        let entered = self.gate.enter(limits.in_flight_max);
+        let answered = match (&entered, services::Service::at(request.uri().path())) {
+            (None, _) => Err(full(limits.in_flight_max)),
+            (Some(_), Some(service)) => Ok(self.answer(service, request).await),
+            (Some(_), None) => match Method::read(request.method(), request.uri().path()) {
+                Ok(Method::ModelStreamInfer) => {
+                    let (head, incoming) = request.into_parts();
+                    match Asked::read(head.headers, &entry.id, limits) {
+                        Ok(asked) => return self.stream(asked, incoming, entry, (busy, entered)),
+                        Err(failed) => Err(failed),
+                    }
+                }
+                Ok(method) => self.unary(method, request, &mut entry).await,
+                Err(failed) => Err(failed),
+            },
+        };
+        let response = answered.unwrap_or_else(|failed| reply::failed(&failed));
+        let mut response = response.map(|body| body.holding((busy, entered)));
+        response.headers_mut().insert(ours::REQUEST_ID, entry.id.clone());
+        let error = response.headers().get(ours::ERROR);
+        entry.done(reply::status(error), error, &self.sampler, config.log.access_every);
+        response
+    }
+
+    async fn unary(
+        &self,
+        method: Method,
+        request: Request<Incoming>,
+        entry: &mut Entry,
+    ) -> Result<Response<Body>, Failed> {
+        let limits = &self.config.load_full().limits;
+        let (head, incoming) = request.into_parts();
+        let asked = Asked::read(head.headers, &entry.id, limits)?;
+        let mut held = self.gate.buffer();
+        let message = Messages::new(incoming, asked.coding).only(&mut held, limits, &self.gate).await?;
+        entry.body_bytes = message.len() as u64;
+        match method {
+            Method::ModelInfer => {
+                let call = asked.infer(Named::read(&message)?.target()?, &message, asked.timeout(limits), limits)?;
+                reply::of(self.predict(&call, message, entry).await?, limits).await
+            }
+            Method::ModelMetadata => {
+                let call = asked.question(Named::read(&message)?.target()?, "", limits)?;
+                reply::of(self.predict(&call, Bytes::new(), entry).await?, limits).await
+            }
+            Method::ModelReady => {
+                let call = asked.question(Named::read(&message)?.target()?, "/ready", limits)?;
+                self.model_ready(&call, limits, entry).await
+            }
+            Method::ModelStatistics => self.grpc_statistics(&asked, &message, limits, entry).await,
+            Method::RepositoryIndex => self.grpc_index(&message).await,
+            Method::ServerLive => Ok(reply::message(&ServerLiveResponse { live: true })),
+            Method::ServerReady => Ok(reply::message(&ServerReadyResponse { ready: self.is_ready().is_ok() })),
+            Method::ServerMetadata => Ok(reply::message(&ServerMetadataResponse {
+                name: own::NAME.to_owned(),
+                version: own::VERSION.to_owned(),
+                extensions: own::EXTENSIONS.map(str::to_owned).to_vec(),
+            })),
+            Method::ModelStreamInfer => Err(Failed::new(Kind::Internal, "a stream is no unary call")),
+        }
+    }
+
+    /// A model that is known and can't answer now is not ready; one that is not known is an error.
+    async fn model_ready(&self, call: &Call, limits: &Limits, entry: &mut Entry) -> Result<Response<Body>, Failed> {
+        let unready = || Ok(reply::message(&proto::ModelReadyResponse { ready: false }));
+        match self.predict(call, Bytes::new(), entry).await {
+            Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => unready(),
+            Ok(response) => reply::of(response, limits).await,
+            Err(failed) if matches!(failed.kind, Kind::Loading | Kind::Unavailable) => unready(),
+            Err(failed) => Err(failed),
+        }
+    }
+
+    async fn grpc_statistics(
+        &self,
+        asked: &Asked,
+        message: &[u8],
+        limits: &Limits,
+        entry: &Entry,
+    ) -> Result<Response<Body>, Failed> {
+        let named = Named::read(message)?;
+        let target = (!named.model.is_empty()).then(|| named.target()).transpose()?;
+        let deadline = Instant::now() + asked.timeout(limits).unwrap_or(limits.deadline);
+        let counted = self.statistics(target.as_ref(), deadline, &entry.id).await?;
+        let unheard = counted.unheard();
+        // Of many models this is long work.
+        let made = tokio::task::spawn_blocking(move || reply::message(&counted.statistics)).await;
+        let mut response = made.map_err(|_| Failed::new(Kind::Internal, "the statistics can't be written"))?;
+        if let Some(unheard) = unheard {
+            response.headers_mut().insert(ours::UNHEARD, unheard);
+        }
+        Ok(response)
+    }
+
+    async fn grpc_index(&self, message: &[u8]) -> Result<Response<Body>, Failed> {
+        let asked = proto::RepositoryIndexRequest::decode(message)
+            .map_err(|error| Failed::new(Kind::InvalidRequest, format!("the message is no index request: {error}")))?;
+        let snapshot = Arc::clone(&self.fleet.snapshot());
+        // With many models this is long work.
+        let made = tokio::task::spawn_blocking(move || {
+            let models = own::index(&snapshot, asked.ready).into_iter().map(|entry| {
+                let (name, state) = (entry.name.to_owned(), entry.state.to_owned());
+                repository_index_response::ModelIndex { name, version: entry.version, state, reason: entry.reason }
+            });
+            reply::message(&RepositoryIndexResponse { models: models.collect() })
+        });
+        made.await.map_err(|_| Failed::new(Kind::Internal, "the index can't be written"))
+    }
+}
+
+fn full(max: usize) -> Failed {
+    Failed::new(Kind::Overloaded, format!("{max} requests are in flight: no room for another"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_is_grpc_says_so() {
+        let with =
+            |value: &'static str| HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(value))]);
+        for yes in ["application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8"] {
+            assert!(is(&with(yes)), "{yes}");
+        }
+        for no in ["application/grpc-web", "application/grpc-web+proto", "application/json", ""] {
+            assert!(!is(&with(no)), "{no}");
+        }
+        assert!(!is(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn the_last_name_of_a_message_counts_wherever_it_is() {
+        let input = proto::model_infer_request::InferInputTensor { name: "x".into(), ..Default::default() };
+        let of = |model: &str, version: &str| proto::ModelInferRequest {
+            model_name: model.into(),
+            model_version: version.into(),
+            inputs: vec![input.clone()],
+            ..Default::default()
+        };
+        let bytes = [of("m", "").encode_to_vec(), of("n", "3").encode_to_vec()].concat();
+        let named = Named::read(&bytes).unwrap();
+        assert_eq!((named.model, named.version), ("n", "3"));
+        let failed = Named::read(&bytes[..bytes.len() - 1]).err().unwrap();
+        assert!(failed.kind == Kind::InvalidRequest && failed.message.contains("byte "), "{}", failed.message);
+    }
+}
