@@ -13,6 +13,7 @@ use headgate_engine::{Batch, Texts};
 use crate::refusal::{Refusal, shorten};
 use crate::schema::{Mismatch, Schema};
 
+mod arrow;
 pub mod binary;
 pub mod columns;
 mod csv;
@@ -162,9 +163,9 @@ pub fn decode(
         Form::V2 { json_bytes } => v2::decode(&mut body, bytes, json_bytes, &mut staging.values, batch),
         Form::V1 => v1::decode(&mut body, &mut staging.values, batch),
         Form::Frame { csv } => frame::decode(&mut body, csv, &mut staging.values, batch),
+        Form::Arrow => arrow::decode(&mut body, bytes, batch),
         Form::Csv(lines) => csv::decode(&mut body, bytes, lines, &mut staging.values, batch),
         Form::Protobuf => protobuf::decode(&mut body, bytes, &mut staging.values, batch),
-        _ => Err(Refusal::new(Kind::UnsupportedMedia, "a body in this form is not read here")),
     };
     *batch.texts_mut() = std::mem::take(&mut body.texts);
     body.finish(asked?, batch)

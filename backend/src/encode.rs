@@ -11,6 +11,7 @@ use headgate_engine::{Outputs, Want};
 use crate::decode::{Asked, Shape, Wanted};
 use crate::schema::{Output, Schema};
 
+mod arrow;
 pub mod binary;
 mod contributions;
 mod csv;
@@ -109,8 +110,10 @@ fn written(schema: &Schema, asked: &Asked, scores: &Outputs) -> Encoded {
             csv::lines(&mut body, schema, asked, scores);
             content = Content::Csv;
         }
-        // It comes with the form that asks for it.
-        Shape::Arrow => {}
+        Shape::Arrow => {
+            arrow::stream(&mut body, schema, asked, scores);
+            content = Content::Arrow;
+        }
     }
     Encoded { bytes: body, content, json_bytes }
 }

@@ -1,5 +1,7 @@
 //! Rows whose columns are named once, before them or after: `dataframe_split`, CSV with a header, Arrow.
 
+use headgate_engine::Batch;
+
 use super::Body;
 use crate::refusal::{Refusal, shorten};
 
@@ -60,6 +62,14 @@ impl Head {
     /// The feature at a place; none for one that is not known, or beyond the columns.
     pub(super) fn feature(&self, at: usize) -> Option<usize> {
         self.columns.get(at).copied().flatten()
+    }
+
+    /// Gives a batch its shape: so many rows, the features without a column as they are absent.
+    pub(super) fn shape(&self, body: &Body<'_>, rows: usize, batch: &mut Batch) {
+        batch.reset(body.schema.features.len(), rows);
+        for (at, absent) in self.absent.iter().enumerate().filter(|(at, absent)| !self.has[*at] && !absent.is_nan()) {
+            batch.column_mut(at).fill(*absent);
+        }
     }
 
     /// Begins a row in the staging area, and answers where it begins.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod arrow;
 mod frames;
 
 fn signature(inputs: Vec<Input>) -> Signature {
