@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::dispatch::Shared;
 
 mod body;
+mod coding;
 mod fleet;
 mod form;
 mod grpc;

@@ -5,6 +5,7 @@ mod bad_bodies;
 mod bad_versions;
 mod clients;
 mod doors;
+mod grpc;
 mod info;
 mod invocations;
 mod life;

@@ -2,39 +2,57 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use headgate_contract::Kind;
-use headgate_contract::grpc::{HEAD_BYTES, Head};
+use headgate_contract::grpc::{ENCODING, HEAD_BYTES, Head};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::super::App;
 use super::super::body::Held;
+use super::super::coding::Coding;
 use crate::refusal::Refusal;
 
 /// What is set aside for a message that comes in parts, before they came.
 const AHEAD_MAX: usize = 256 << 10;
+/// A shorter message stays as it is: it would fill no more packets.
+const WORTH_PACKING: usize = 1000;
 
 /// A message as it came.
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) bytes: Bytes,
+    /// How it was packed on its way.
+    pub(super) coding: Option<Coding>,
     /// What it takes of the bound on all bodies.
-    _held: Held,
+    held: Held,
 }
 
 /// The messages of a body.
 #[derive(Debug)]
 pub(super) struct Frames {
     body: Incoming,
+    /// How messages that say so are packed.
+    coding: Option<Coding>,
     buffer: Bytes,
     held: Held,
     message_bytes_max: u64,
 }
 
+impl Message {
+    /// The message as it was before it was packed.
+    pub(super) async fn unpack(&mut self, app: &App, deadline: Instant) -> Result<(), Refusal> {
+        let Some(coding) = self.coding else { return Ok(()) };
+        let shared = &app.shared;
+        let packed = std::mem::take(&mut self.bytes);
+        self.bytes = coding.unpack(shared, packed, shared.limits.body_bytes_max, deadline).await?;
+        self.held.take(self.bytes.len() as u64)
+    }
+}
+
 impl Frames {
-    pub(super) fn new(app: &App, body: Incoming) -> Self {
+    pub(super) fn new(app: &App, body: Incoming, coding: Option<Coding>) -> Self {
         let message_bytes_max = app.shared.limits.body_bytes_max;
-        Self { body, buffer: Bytes::new(), held: Held::new(app), message_bytes_max }
+        Self { body, coding, buffer: Bytes::new(), held: Held::new(app), message_bytes_max }
     }
 
     /// Waits until a message begins; false at the end.
@@ -72,12 +90,12 @@ impl Frames {
             let came = self.buffer.len();
             return Err(Refusal::invalid(format!("a message of {length} bytes was announced, {came} came")));
         }
-        if compressed {
-            let words = "a compressed message came: none is read";
-            return Err(Refusal::new(Kind::Unsupported, words));
+        if compressed && self.coding.is_none() {
+            return Err(Refusal::invalid(format!("a compressed message came, and no {ENCODING} says how")));
         }
         let held = self.held.split((HEAD_BYTES + length) as u64);
-        Ok(Some(Message { bytes: self.buffer.split_to(length), _held: held }))
+        let coding = self.coding.filter(|_| compressed);
+        Ok(Some(Message { bytes: self.buffer.split_to(length), coding, held }))
     }
 
     /// Reads until so many bytes are there; false where the body ends before.
@@ -114,4 +132,21 @@ pub(super) fn framed(parts: &[&[u8]], compressed: bool) -> Bytes {
     frame.put_slice(&Head { compressed, length: u32::try_from(length).unwrap_or(u32::MAX) }.write());
     parts.iter().for_each(|part| frame.put_slice(part));
     frame.freeze()
+}
+
+/// The same, packed where there is a coding and it is worth it; whether it is.
+pub(super) async fn packed(
+    app: &App,
+    coding: Option<Coding>,
+    parts: &[&[u8]],
+    deadline: Instant,
+) -> Result<(Bytes, bool), Refusal> {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    match coding.filter(|_| length >= WORTH_PACKING) {
+        None => Ok((framed(parts, false), false)),
+        Some(coding) => {
+            let packed = coding.pack(&app.shared, parts.concat(), deadline).await?;
+            Ok((framed(&[&packed], true), true))
+        }
+    }
 }

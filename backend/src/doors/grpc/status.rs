@@ -1,6 +1,7 @@
 //! How a call ended, as gRPC says it: the code and the words of HTTP's door, and the kind in `x-headgate-error`.
 
-use headgate_contract::grpc::{CONTENT_TYPE, MESSAGE, STATUS, percent_encoded};
+use headgate_contract::Kind;
+use headgate_contract::grpc::{ACCEPT_ENCODING, CONTENT_TYPE, MESSAGE, STATUS, percent_encoded};
 use headgate_contract::header::ERROR;
 use http::{HeaderMap, HeaderValue, Response, header};
 use http_body_util::{Either, Full};
@@ -12,6 +13,9 @@ use crate::refusal::{Refusal, shorten};
 
 /// The most characters of an error that tonic sends: callers bound what they take of headers.
 const WORDS_MAX: usize = 1000;
+
+/// How messages may be packed.
+pub(super) const CODINGS: &str = "identity, gzip, deflate";
 
 /// The headers that end a call; none: it went well.
 pub(super) fn trailers(refusal: Option<&Refusal>) -> HeaderMap {
@@ -33,6 +37,9 @@ pub(super) fn refused(refusal: &Refusal) -> Response<ReplyBody> {
     let mut response = Response::new(Either::Left(Full::default()));
     *response.headers_mut() = trailers(Some(refusal));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    if refusal.kind == Kind::Unsupported {
+        response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static(CODINGS));
+    }
     response
 }
 

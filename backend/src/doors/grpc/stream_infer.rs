@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes};
 use futures_util::{StreamExt, stream};
 use headgate_contract::Kind;
-use headgate_contract::grpc::CONTENT_TYPE;
+use headgate_contract::grpc::{CONTENT_TYPE, ENCODING};
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body_util::{Either, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -17,10 +17,11 @@ use tokio::time::Instant;
 
 use super::super::App;
 use super::super::reply::ReplyBody;
-use super::frames::{Frames, Message, framed};
+use super::frames::{Frames, Message, framed, packed};
 use super::infer::{self, Address, Terms};
 use super::status::{refused, trailers};
 use super::stopped;
+use crate::dispatch::Reply;
 use crate::refusal::Refusal;
 
 /// Messages of one stream that are answered at once.
@@ -57,7 +58,8 @@ pub(super) fn answer(
         Ok(terms) => terms,
         Err(refusal) => return refused(&infer::early(&app, started, refusal)),
     };
-    let frames = Frames::new(&app, body);
+    let frames = Frames::new(&app, body, terms.coding);
+    let coding = terms.coding;
     let end = terms.timeout.map(|timeout| started + timeout.min(app.shared.limits.timeout_max));
     let call = Arc::new(Call { app, peer, headers: parts.headers, terms, id, end, _permit: permit });
     // Ends with the messages, or with what is wrong with the stream.
@@ -87,6 +89,9 @@ pub(super) fn answer(
     let body = StreamBody::new(frames.map(Ok::<_, std::convert::Infallible>));
     let mut response = Response::new(Either::Right(axum::body::Body::new(body)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    if let Some(coding) = coding {
+        response.headers_mut().insert(ENCODING, HeaderValue::from_static(coding.as_str()));
+    }
     response
 }
 
@@ -114,20 +119,30 @@ impl Call {
     }
 
     /// Answers a message: a `ModelStreamInferResponse`.
-    async fn reply(&self, message: Message) -> Bytes {
+    async fn reply(&self, mut message: Message) -> Bytes {
         let started = Instant::now();
         let deadline = (started + self.terms.within).min(self.end.unwrap_or(started + self.terms.within));
-        let outcome = match self.app.shared.enter() {
-            Ok(_place) => infer::dispatch(&self.app, &self.headers, &self.terms, &message, deadline).await,
-            Err(refusal) => Err(infer::early(&self.app, started, refusal)),
-        };
+        let outcome = self.infer(&mut message, started, deadline).await;
         infer::log(&outcome, self.peer, &self.id, started);
-        match outcome {
+        let packed = match outcome {
             Ok(reply) => {
-                framed(&[&key(INFER_RESPONSE, reply.answer.body.bytes.len()), &reply.answer.body.bytes], false)
+                let bytes = reply.answer.body.bytes;
+                let parts: [&[u8]; 2] = [&key(INFER_RESPONSE, bytes.len()), &bytes];
+                packed(&self.app, self.terms.coding_of_reply(&message), &parts, deadline).await
             }
+            Err(refusal) => Err(refusal),
+        };
+        match packed {
+            Ok((frame, _)) => frame,
             Err(refusal) => failed(&refusal, Address::of(&message.bytes).unwrap_or_default().id),
         }
+    }
+
+    async fn infer(&self, message: &mut Message, started: Instant, deadline: Instant) -> Result<Reply, Refusal> {
+        let early = |refusal| infer::early(&self.app, started, refusal);
+        let _place = self.app.shared.enter().map_err(early)?;
+        message.unpack(&self.app, deadline).await.map_err(early)?;
+        infer::dispatch(&self.app, &self.headers, &self.terms, message, deadline).await
     }
 }
 
