@@ -21,13 +21,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::dispatch::Shared;
+use idle::Idle;
 
 mod body;
-mod coding;
 mod fleet;
 mod form;
 mod grpc;
 mod http2;
+mod idle;
 mod info;
 mod predict;
 mod reply;
@@ -97,7 +98,8 @@ impl Server {
     fn new(app: App) -> Self {
         let patience = app.shared.limits.idle_timeout;
         let mut http1 = hyper::server::conn::http1::Builder::new();
-        http1.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(64 << 10);
+        // The time of a head is watched by `Idle`.
+        http1.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(64 << 10);
         let (router, grpc) = (info::router(app.clone()), grpc::Door::new(app.clone()));
         Self { app, router, grpc, http1, http2: http2::builder(patience) }
     }
@@ -117,15 +119,17 @@ impl Server {
         match is_http2 {
             None => Ok(()),
             Some(false) => {
-                let server = Arc::clone(self);
-                let service = service_fn(move |request| {
-                    let server = Arc::clone(&server);
-                    async move {
-                        let router = server.router.clone();
-                        Ok::<_, Infallible>(predict::answer(&server.app, router, peer, request).await)
-                    }
+                let idle = Idle::new();
+                let (server, watched) = (&self, &idle);
+                let service = service_fn(move |request| async move {
+                    let _busy = watched.busy();
+                    let router = server.router.clone();
+                    Ok::<_, Infallible>(predict::answer(&server.app, router, peer, request).await)
                 });
-                watcher.watch(self.http1.serve_connection(stream, service)).await
+                tokio::select! {
+                    ended = watcher.watch(self.http1.serve_connection(stream, service)) => ended,
+                    () = idle.overdue(self.app.shared.limits.idle_timeout) => Ok(()),
+                }
             }
             Some(true) => {
                 let server = Arc::clone(self);
