@@ -18,7 +18,7 @@ mod reply;
 mod row;
 mod tensors;
 
-/// The most names or categories that are listed as an `enum`: what is generated from it has a constant for each.
+/// The most names or categories that are listed; what is generated from an `enum` has a constant for each.
 const ENUM_MAX: usize = 256;
 
 static SERVERS: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(SERVER).unwrap_or_default());

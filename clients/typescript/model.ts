@@ -4,7 +4,7 @@
  *
  * usage: model.js ADDRESS EXPECTED.json    (the exit code says whether all was as expected)
  */
-import { Configuration, PredictionApi, Row, RowJobEnum } from "./bank";
+import { Configuration, PredictionApi, Row } from "./bank";
 import { check, checkScores, read } from "./expected";
 
 async function main(address: string, file: string): Promise<void> {
@@ -14,7 +14,7 @@ async function main(address: string, file: string): Promise<void> {
     age: age as number | null,
     balance: balance as number | null,
     campaign: campaign as number | null,
-    job: job as RowJobEnum | null,
+    job: job as string | null,
   }));
   const { predictions } = await prediction.predictModel({ predictRequest: { instances } });
   checkScores(want, "predict", predictions as number[]);

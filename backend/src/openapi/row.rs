@@ -31,9 +31,11 @@ fn property(input: &Input) -> Value {
     property["nullable"] = true.into();
     let mut said = vec![input.dtype.as_str().to_owned()];
     if let Some(categories) = &input.categories {
-        let most = if input.forbid_unseen { CLOSED_MAX } else { ENUM_MAX };
-        match listed(input.dtype, categories).filter(|listed| listed.len() <= most) {
-            Some(listed) => property["enum"] = listed.into(),
+        // An `enum` only where others are refused: a client that is generated from it takes no value that a later version
+        // was trained with, and some languages can't name values in all scripts.
+        let (key, most) = if input.forbid_unseen { ("enum", CLOSED_MAX) } else { ("x-categories", ENUM_MAX) };
+        match listed(input, categories).filter(|listed| listed.len() <= most) {
+            Some(listed) => property[key] = listed.into(),
             None => said.push(format!("one of {} categories", categories.len())),
         }
         let unseen = if input.forbid_unseen { "refused" } else { "missing" };
@@ -67,9 +69,10 @@ pub(super) fn kind(dtype: Dtype) -> Value {
     }
 }
 
-/// The categories as callers write them, and null; none where they are not all of the feature's type.
-fn listed(dtype: Dtype, categories: &[String]) -> Option<Vec<Value>> {
-    let value = |text: &String| match dtype {
+/// The categories as callers write them, and null where no others are taken; none where they are not all of the feature's
+/// type.
+fn listed(input: &Input, categories: &[String]) -> Option<Vec<Value>> {
+    let value = |text: &String| match input.dtype {
         Dtype::Bytes => Some(text.as_str().into()),
         Dtype::Bool => None,
         Dtype::Fp16 | Dtype::Fp32 | Dtype::Fp64 => {
@@ -77,7 +80,7 @@ fn listed(dtype: Dtype, categories: &[String]) -> Option<Vec<Value>> {
         }
         _ => text.parse::<i64>().ok().map(Value::from),
     };
-    categories.iter().map(value).chain([Some(Value::Null)]).collect()
+    categories.iter().map(value).chain(input.forbid_unseen.then_some(Some(Value::Null))).collect()
 }
 
 /// A default; none where JSON can't write it.

@@ -32,11 +32,10 @@ public final class OneModel {
   }
 
   private static Row row(Map<String, Object> row) {
-    String job = (String) row.get("job");
     return new Row()
         .age((Double) row.get("age"))
         .balance((Double) row.get("balance"))
         .campaign((Double) row.get("campaign"))
-        .job(job == null ? null : Row.JobEnum.fromValue(job));
+        .job((String) row.get("job"));
   }
 }
