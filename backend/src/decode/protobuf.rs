@@ -115,7 +115,7 @@ fn input<'a>(body: &Body<'_>, field: &Field<'a>) -> Result<Input<'a>, Refusal> {
         match field.number {
             NAME => input.head.name = Some(Cow::Borrowed(field.str()?)),
             DATATYPE => input.head.datatype = Some(Cow::Borrowed(field.str()?)),
-            SHAPE => shape(body, &field, input.head.shape.get_or_insert_default())?,
+            SHAPE => shape(body, &field, &mut input.head)?,
             CONTENTS if input.contents.is_some() => return Err(body.refuse("a tensor's 'contents' is sent twice")),
             CONTENTS => input.contents = Some(field.message()?),
             _ => {}
@@ -125,13 +125,17 @@ fn input<'a>(body: &Body<'_>, field: &Field<'a>) -> Result<Input<'a>, Refusal> {
 }
 
 /// Sizes, packed or one by one.
-fn shape(body: &Body<'_>, field: &Field<'_>, shape: &mut Vec<usize>) -> Result<(), Refusal> {
+fn shape(body: &Body<'_>, field: &Field<'_>, head: &mut Head<'_>) -> Result<(), Refusal> {
+    let (name, shape) = (head.name.as_deref().unwrap_or("?"), head.shape.get_or_insert_default());
     let mut add = |size: u64| match usize::try_from(size) {
         Ok(size) if size <= 1_000_000_000_000_000 && shape.len() < 8 => {
             shape.push(size);
             Ok(())
         }
-        _ => Err(body.refuse("'shape': up to 8 whole numbers from 0 up expected")),
+        _ => Err(body.refuse(format_args!(
+            "input '{}': 'shape': up to 8 whole numbers from 0 up expected",
+            shorten(name, 80)
+        ))),
     };
     match field.value {
         Value::Varint(size) => add(size),
