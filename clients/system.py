@@ -62,10 +62,11 @@ class System:
             self._headgate(self.path / "models" / model, model, arguments)
         direct, gateway, admin = (f"127.0.0.1:{port}" for port in free_ports(3))
         argv = json.dumps([str(python), "{python-runner}"])
-        self._serve("backend", "--listen", direct, "--cache", self.path / "cache",
+        self._serve("backend", "--listen", direct, "--cache", self.path / "cache", "--set", "default_model=bank",
                     "--set", f"process.commands.python.argv={argv}")
         self._ready(direct)
-        self._serve("gateway", "--listen", gateway, "--admin", admin, "--backend", direct)
+        self._serve("gateway", "--listen", gateway, "--admin", admin, "--backend", direct,
+                    "--set", "server.default_model=bank")
         self._ready(gateway)
         known = {model: json.loads((self.path / "models" / model / "known.json").read_text()) for model in MODELS}
         file = self.path / "system.json"
