@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use headgate_contract::manifest::signature::Role;
 use headgate_contract::manifest::{Output, Signature};
 use headgate_contract::openapi::SERVER;
-use headgate_contract::route::{Choice, Target};
+use headgate_contract::route::Target;
 use serde_json::{Map, Value, json};
 
 use crate::servable::Servable;
@@ -68,15 +68,10 @@ pub fn document(target: &Target, servable: &Servable, strict: bool) -> Value {
 
 /// The server's own operations, for one model.
 fn paths(target: &Target) -> Value {
-    let of = match &target.choice {
-        Choice::Any => target.model.to_string(),
-        Choice::Version(version) => format!("{}/versions/{version}", target.model),
-        Choice::Label(label) => format!("{}/labels/{}", target.model, percent_encoded(label)),
-    };
     let mut paths = Map::new();
     for (general, own) in [
-        ("/v1/models/{model}:predict", format!("/v1/models/{of}:predict")),
-        ("/v2/models/{model}/infer", format!("/v2/models/{of}/infer")),
+        ("/v1/models/{model}:predict", format!("/v1/models/{target}:predict")),
+        ("/v2/models/{model}/infer", format!("/v2/models/{target}/infer")),
     ] {
         let mut operation = SERVERS["paths"][general]["post"].clone();
         if let Some(parameters) = operation["parameters"].as_array_mut() {
@@ -128,12 +123,6 @@ impl Subject<'_> {
     fn values(&self) -> impl Iterator<Item = &Output> {
         self.signature.outputs.iter().filter(|output| output.role == Role::Value)
     }
-}
-
-/// As a path segment has it.
-fn percent_encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 /// A text of one of these values; any text where they are too many to list.

@@ -7,10 +7,11 @@ use crate::schema::describe;
 
 /// Reads the parameters. Those that are not known are ignored.
 pub(super) fn read(body: &mut Body<'_>, asked: &mut Asked) -> Result<(), Refusal> {
-    if body.reader.peek() != Some(b'{') {
-        return Ok(body.reader.skip()?);
+    match body.reader.peek() {
+        Some(b'{') => body.reader.open_object()?,
+        Some(b'n') => return Ok(body.reader.skip()?),
+        _ => return Err(body.refuse("'parameters': an object expected")),
     }
-    body.reader.open_object()?;
     let mut first = true;
     while let Some(key) = body.reader.key(first)? {
         first = false;

@@ -50,7 +50,7 @@ async fn answer(State(app): State<App>, request: Request) -> Response<Body> {
     let route = match route::parse(request.method().as_str(), request.uri().path()) {
         Ok(Route::RepositoryIndex) => return index(app, request).await,
         Ok(route) => route,
-        Err(error) => return refused(Refusal::new(error.kind, error.message)),
+        Err(error) => return refused(error.into()),
     };
     let chosen = match predict::chosen(request.headers()) {
         Ok(chosen) => chosen,
@@ -209,11 +209,24 @@ async fn index(app: App, request: Request) -> Response<Body> {
         Ok(Err(error)) => return refused(Refusal::invalid(format!("the body can't be read: {error}"))),
         Err(_) => return refused(Refusal::new(Kind::DeadlineExceeded, "the body did not arrive in time")),
     };
-    let only_ready = match serde_json::from_slice::<Value>(&body) {
-        Ok(question) => question["ready"].as_bool().unwrap_or(false),
-        Err(_) if body.is_empty() => false,
-        Err(error) => return refused(Refusal::invalid(format!("body: {error}"))),
+    let only_ready = match only_ready(&body) {
+        Ok(only_ready) => only_ready,
+        Err(words) => return refused(Refusal::invalid(format!("body: {words}"))),
     };
     let list = move || reply::json(StatusCode::OK, &index::document(&index::index(&app, only_ready)));
     fleet::blocking(list).await
+}
+
+/// What a question about the index says; the words are for the caller.
+fn only_ready(body: &[u8]) -> Result<bool, String> {
+    if body.is_empty() {
+        return Ok(false);
+    }
+    let question: Value = serde_json::from_slice(body).map_err(|e| e.to_string())?;
+    match question.as_object().map(|question| question.get("ready")) {
+        Some(None | Some(Value::Null)) => Ok(false),
+        Some(Some(Value::Bool(ready))) => Ok(*ready),
+        Some(Some(_)) => Err("'ready': true or false expected".to_owned()),
+        None => Err("an object expected".to_owned()),
+    }
 }

@@ -113,7 +113,7 @@ fn target(app: &App, method: &Method, path: &str) -> Result<(Protocol, Target), 
             None => Err(Refusal::new(Kind::NotFound, NO_DEFAULT_MODEL)),
         },
         Ok(_) => Err(Refusal::new(Kind::MethodNotAllowed, format!("'{}' takes GET, not {method}", shorten(path, 120)))),
-        Err(error) => Err(Refusal::new(error.kind, error.message)),
+        Err(error) => Err(error.into()),
     }
 }
 

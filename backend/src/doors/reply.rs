@@ -4,7 +4,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use headgate_contract::error::ErrorBody;
 use headgate_contract::{Kind, header};
-use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::{Either, Full};
 
@@ -63,6 +63,9 @@ pub(super) fn refusal(refusal: &Refusal) -> Response<ReplyBody> {
     headers.insert(ERROR, HeaderValue::from_static(refusal.kind.as_str()));
     if matches!(refusal.kind, Kind::Overloaded | Kind::Unavailable | Kind::Loading) {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if let Some(allow) = refusal.allow {
+        headers.insert(ALLOW, HeaderValue::from_static(allow));
     }
     if refusal.kind == Kind::TooLarge {
         // What is left of the body is not worth reading.

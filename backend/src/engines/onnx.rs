@@ -151,14 +151,14 @@ impl Served {
             (0..features).for_each(|feature| rows.column_mut(feature).fill(empty));
             match self.line.score(&self.gang, rows, Instant::now() + FIRST_ROW_MAX).await {
                 Ok(_) => {}
-                Err(Refusal { kind: Kind::InvalidRequest, message }) => {
+                Err(Refusal { kind: Kind::InvalidRequest, message, .. }) => {
                     tracing::debug!(message, "rows of zeros are not scored");
                 }
                 Err(Refusal { kind: Kind::DeadlineExceeded, .. }) => {
                     let limit = FIRST_ROW_MAX.as_secs();
                     return Err(Failure::own(format!("its first rows take more than {limit} s to score")));
                 }
-                Err(Refusal { kind: Kind::Overloaded, message }) => return Err(Failure::passing(message)),
+                Err(Refusal { kind: Kind::Overloaded, message, .. }) => return Err(Failure::passing(message)),
                 Err(refusal) => return Err(Failure::own(format!("it can't be scored: {refusal}"))),
             }
         }

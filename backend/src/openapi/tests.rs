@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use headgate_contract::manifest::{Cell, Dtype, Input};
+use headgate_contract::route::Choice;
 use headgate_contract::{Digest, Version};
 use headgate_engine::Batch;
 use proptest::prelude::*;

@@ -141,6 +141,9 @@ async fn models_are_listed_and_what_is_not_here_says_so() {
     get(server.addr, "/v2/models/bank/trace/setting").await.says(501, &["traced"]);
     get(server.addr, "/v2/systemsharedmemory/status").await.says(501, &["shared memory"]);
     post(server.addr, "/v2/logging", "{}").await.says(501, &["logging"]);
+    for bad in ["5", "[true]", r#"{"ready": {}}"#, "{"] {
+        post(server.addr, "/v2/repository/index", bad).await.says(400, &["body"]);
+    }
     post(server.addr, "/v2/repository/index", " ".repeat(70_000)).await.says(413, &["65536 bytes"]);
 }
 
@@ -154,4 +157,7 @@ async fn head_is_get_without_a_body() {
     }
     let refused = post_with(server.addr, "/v2/models/bank/stats", &[], "").await;
     refused.says(405, &["GET"]);
+    assert_eq!(refused.header("allow"), "GET, HEAD");
+    let refused = ask(&server, Method::DELETE, "/v1/models/bank:predict", &[]).await;
+    assert_eq!((refused.status.as_u16(), refused.header("allow")), (405, "POST"));
 }

@@ -79,6 +79,8 @@ pub struct RouteError {
     pub kind: Kind,
     /// What is wrong, for the caller.
     pub message: String,
+    /// The methods that the path takes, where this one is not among them: for the header `allow`.
+    pub allow: Option<&'static str>,
 }
 
 impl Protocol {
@@ -144,13 +146,16 @@ pub fn parse(method: &str, path: &str) -> Result<Route, RouteError> {
         rest => of_model(rest, &decoded)?,
     };
     // HEAD and GET ask the same; the index is read by GET too, as browsers and curl would.
-    let allowed = method == wanted
-        || (wanted == "GET" && method == "HEAD")
-        || (route == Route::RepositoryIndex && matches!(method, "GET" | "HEAD"));
-    if !allowed {
-        return Err(refuse(Kind::MethodNotAllowed, format!("'{}' takes {wanted}, not {method}", shorten(&decoded))));
+    let allow = match route {
+        Route::RepositoryIndex => "GET, HEAD, POST",
+        _ if wanted == "GET" => "GET, HEAD",
+        _ => wanted,
+    };
+    if method == wanted || allow.split(", ").any(|allowed| allowed == method) {
+        return Ok(route);
     }
-    Ok(route)
+    let words = format!("'{}' takes {wanted}, not {method}", shorten(&decoded));
+    Err(RouteError { allow: Some(allow), ..refuse(Kind::MethodNotAllowed, words) })
 }
 
 /// What names a model.
@@ -280,7 +285,7 @@ fn percent_decode(path: &str) -> Option<Cow<'_, str>> {
 }
 
 fn refuse(kind: Kind, message: String) -> RouteError {
-    RouteError { kind, message }
+    RouteError { kind, message, allow: None }
 }
 
 fn shorten(text: &str) -> String {
@@ -379,6 +384,19 @@ mod tests {
         ] {
             assert_eq!(parse(method, path).unwrap_err().kind, kind, "{method} {path}");
         }
+    }
+
+    #[test]
+    fn what_a_path_takes_is_said() {
+        for (method, path, allow) in [
+            ("GET", "/v2/models/m/infer", "POST"),
+            ("POST", "/v2/models/m", "GET, HEAD"),
+            ("DELETE", "/v2/repository/index", "GET, HEAD, POST"),
+        ] {
+            assert_eq!(parse(method, path).unwrap_err().allow, Some(allow), "{method} {path}");
+            allow.split(", ").for_each(|allowed| assert!(parse(allowed, path).is_ok(), "{allowed} {path}"));
+        }
+        assert_eq!(parse("POST", "/v2/nothing").unwrap_err().allow, None);
     }
 
     proptest! {
