@@ -132,10 +132,8 @@ fn shape(body: &Body<'_>, field: &Field<'_>, head: &mut Head<'_>) -> Result<(), 
             shape.push(size);
             Ok(())
         }
-        _ => Err(body.refuse(format_args!(
-            "input '{}': 'shape': up to 8 whole numbers from 0 up expected",
-            shorten(name, 80)
-        ))),
+        _ => Err(body
+            .refuse(format_args!("input '{}': 'shape': up to 8 whole numbers from 0 up expected", shorten(name, 80)))),
     };
     match field.value {
         Value::Varint(size) => add(size),
