@@ -33,6 +33,11 @@ bench-engine: ## the engine beside LightGBM, lleaves, ONNX Runtime, XGBoost, ...
 	@tools/setup up
 	@tools/bench-engine/run
 
+bench-serving: ## backend and gateway beside FastAPI, gunicorn, KServe, MLServer, Triton: tables in target/bench-serving (ARGS="--quick")
+	@tools/setup up
+	@cargo build --release --locked -p headgate -p headgate-loadtests
+	@tools/bench-serving/run $(ARGS)
+
 fuzz: ## a minute of fuzzing for each reader of foreign bytes (needs a nightly compiler and cargo-fuzz)
 	@mkdir -p fuzz/corpus/model_file && cp crates/engine/tests/it/fixtures/*.model trainer/tests/it/fixtures/*.hgl fuzz/corpus/model_file
 	@mkdir -p fuzz/corpus/onnx_file && cp trainer/tests/it/fixtures/*.onnx fuzz/corpus/onnx_file
@@ -46,4 +51,4 @@ setup: ## install what `up` and `test` need, without running them
 	@tools/setup test
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
