@@ -24,6 +24,11 @@ const DATATYPE: u32 = 2;
 const SHAPE: u32 = 3;
 const CONTENTS: u32 = 5;
 
+/// The largest size, and the most of them.
+const SIZE_MAX: usize = 1_000_000_000_000_000;
+const SIZES_MAX: usize = 8;
+const SHAPES: &str = "up to 8 whole numbers from 0 up";
+
 /// A tensor before its values are read.
 #[derive(Default)]
 struct Input<'a> {
@@ -127,13 +132,16 @@ fn input<'a>(body: &Body<'_>, field: &Field<'a>) -> Result<Input<'a>, Refusal> {
 /// Sizes, packed or one by one.
 fn shape(body: &Body<'_>, field: &Field<'_>, head: &mut Head<'_>) -> Result<(), Refusal> {
     let (name, shape) = (head.name.as_deref().unwrap_or("?"), head.shape.get_or_insert_default());
-    let mut add = |size: u64| match usize::try_from(size) {
-        Ok(size) if size <= 1_000_000_000_000_000 && shape.len() < 8 => {
+    let mut add = |size: u64| match i64::try_from(size).ok().and_then(|size| usize::try_from(size).ok()) {
+        Some(size) if size <= SIZE_MAX && shape.len() < SIZES_MAX => {
             shape.push(size);
             Ok(())
         }
-        _ => Err(body
-            .refuse(format_args!("input '{}': 'shape': up to 8 whole numbers from 0 up expected", shorten(name, 80)))),
+        _ => {
+            let came = if shape.len() < SIZES_MAX { (size as i64).to_string() } else { "a ninth size".to_owned() };
+            let name = shorten(name, 80);
+            Err(body.refuse(format_args!("input '{name}' has {came} in its 'shape': {SHAPES} expected")))
+        }
     };
     match field.value {
         Value::Varint(size) => add(size),

@@ -10,6 +10,7 @@ use super::*;
 
 mod arrow;
 mod frames;
+mod protobuf;
 
 fn signature(inputs: Vec<Input>) -> Signature {
     let output = |name: &str, role| Output { name: name.into(), role, dtype: Dtype::Fp64, width: 1, classes: vec![] };
