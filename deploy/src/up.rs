@@ -222,6 +222,9 @@ fn backend(dir: &Path, store: &str, up: &Up, number: u16, address: SocketAddr) -
         &name,
     ];
     let mut arguments = arguments.map(str::to_owned).to_vec();
+    if !up.no_sample {
+        arguments.extend(["--default-model", sample::MODEL].map(str::to_owned));
+    }
     if let Some(python) = &up.process_python {
         let argv = serde_json::json!([interpreter(python), "{python-runner}"]);
         arguments.extend(["--set".to_owned(), format!("process.commands.python.argv={argv}")]);
@@ -248,6 +251,9 @@ fn gateway(dir: &Path, up: &Up, backends: &[SocketAddr]) -> Part {
     ];
     for backend in backends {
         arguments.extend(["--backend".to_owned(), backend.to_string()]);
+    }
+    if !up.no_sample {
+        arguments.extend(["--set".to_owned(), format!("server.default_model={}", sample::MODEL)]);
     }
     Part { name: "gateway".to_owned(), arguments, log: log_file(dir, "gateway") }
 }

@@ -1,6 +1,7 @@
 //! The model server from outside: a real store in a folder, a real server on port 0, real HTTP.
 #![allow(clippy::unwrap_used)]
 
+mod arrow;
 mod bad_bodies;
 mod bad_versions;
 mod clients;

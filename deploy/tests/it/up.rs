@@ -28,6 +28,8 @@ fn the_lines_that_up_prints_work_when_pasted() {
     let reply: serde_json::Value = serde_json::from_str(&run(&pasted("curl -s"))).unwrap();
     let score = reply["predictions"][0].as_f64().unwrap();
     assert!((0.0..=1.0).contains(&score), "{reply}");
+    let reply = system.post("/invocations", r#"{"columns":["alcohol"],"data":[[9.4]]}"#);
+    assert_eq!(reply.status, 200, "{}", reply.body);
 
     let train = pasted(" train --data ");
     assert!(run(&train).contains("promoted"), "{train}");
