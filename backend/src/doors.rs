@@ -24,6 +24,7 @@ use crate::dispatch::Shared;
 use idle::Idle;
 
 mod body;
+mod coding;
 mod fleet;
 mod form;
 mod grpc;
