@@ -76,7 +76,7 @@ fn ask(app: &App, route: Route, question: Question) -> Result<Response<Body>, Re
     let ok = |document: Value| Ok(reply::json(StatusCode::OK, &document));
     let Question { chosen, protobuf } = question;
     match route {
-        Route::Live => ok(json!({ "live": true })),
+        Route::Live => ok(json!({ "live": true, "status": "alive" })),
         Route::Ready | Route::Ping => Ok(ready(app)),
         Route::ServerMetadata => ok(json!({
             "name": "headgate", "version": env!("CARGO_PKG_VERSION"), "extensions": EXTENSIONS
@@ -224,7 +224,7 @@ fn only_ready(body: &[u8]) -> Result<bool, String> {
     }
     let question: Value = serde_json::from_slice(body).map_err(|e| e.to_string())?;
     match question.as_object().map(|question| question.get("ready")) {
-        Some(None | Some(Value::Null)) => Ok(false),
+        Some(None) => Ok(false),
         Some(Some(Value::Bool(ready))) => Ok(*ready),
         Some(Some(_)) => Err("'ready': true or false expected".to_owned()),
         None => Err("an object expected".to_owned()),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use headgate_contract::error::ErrorBody;
 use headgate_contract::route::{self, Choice, Protocol, Route, Target};
 use headgate_contract::{Digest, Kind, header};
 use http::header::{CONNECTION, CONTENT_ENCODING};
@@ -67,6 +68,7 @@ async fn prediction(
 ) -> Response<ReplyBody> {
     // Mostly nobody listens.
     let path = enabled!(target: ACCESS, Level::DEBUG).then(|| request.uri().path().to_owned()).unwrap_or_default();
+    let twice = ErrorBody::is_twice_at(request.uri().path());
     let shared = &app.shared;
     let (response, outcome) = match predict(app, request, started).await {
         Ok(reply) => {
@@ -74,7 +76,7 @@ async fn prediction(
             let load = shared.in_flight.load(std::sync::atomic::Ordering::Relaxed);
             (reply::prediction(reply, load), Ok((version, rows)))
         }
-        Err(refusal) => (reply::refusal(&refusal), Err(refusal)),
+        Err(refusal) => (reply::refusal_of(&refusal, twice), Err(refusal)),
     };
     let taken_us = started.elapsed().as_micros() as u64;
     match outcome {

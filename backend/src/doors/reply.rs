@@ -55,7 +55,12 @@ pub(super) fn prediction(reply: Reply, load: usize) -> Response<ReplyBody> {
 
 /// An error.
 pub(super) fn refusal(refusal: &Refusal) -> Response<ReplyBody> {
-    let body = serde_json::to_vec(&ErrorBody { error: refusal.message.clone() }).unwrap_or_default();
+    refusal_of(refusal, false)
+}
+
+/// An error; `twice`: as SageMaker's clients read it.
+pub(super) fn refusal_of(refusal: &Refusal, twice: bool) -> Response<ReplyBody> {
+    let body = serde_json::to_vec(&ErrorBody::new(refusal.message.clone(), twice)).unwrap_or_default();
     let mut response = Response::new(Either::Left(Full::new(Bytes::from(body))));
     *response.status_mut() = StatusCode::from_u16(refusal.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();

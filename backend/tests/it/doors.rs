@@ -113,7 +113,7 @@ async fn contributions_that_are_not_to_be_had_are_refused_with_the_reason() {
 async fn health_metadata_and_index() {
     let (_bucket, server) = bank().await;
     let json_of = |path: &'static str| async move { get(server.addr, path).await.json() };
-    assert_eq!(json_of("/v2/health/live").await, json!({"live": true}));
+    assert_eq!(json_of("/v2/health/live").await, json!({"live": true, "status": "alive"}));
     assert_eq!(json_of("/v2/health/ready").await, json!({"ready": true}));
     assert_eq!(json_of("/v2").await["name"], "headgate");
     let metadata = json_of("/v2/models/bank").await;

@@ -56,6 +56,22 @@ pub enum Fault {
 pub struct ErrorBody {
     /// What is wrong, in words that name the model, the row, the feature, what came and what was expected.
     pub error: String,
+    /// The same words again where SageMaker's clients ask, which show their callers no other field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+impl ErrorBody {
+    /// The body with these words; `twice`: in both fields.
+    pub fn new(words: String, twice: bool) -> Self {
+        let message = twice.then(|| words.clone());
+        Self { error: words, message }
+    }
+
+    /// Whether SageMaker's clients ask at this path.
+    pub fn is_twice_at(path: &str) -> bool {
+        path.ends_with("/invocations")
+    }
 }
 
 impl Kind {
@@ -169,6 +185,15 @@ impl Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_sagemakers_clients_are_told_twice() {
+        for (path, twice) in [("/invocations", true), ("/endpoints/m/invocations", true), ("/v2/models/m/infer", false)] {
+            let body = ErrorBody::new("no".to_owned(), ErrorBody::is_twice_at(path));
+            let written = if twice { r#"{"error":"no","message":"no"}"# } else { r#"{"error":"no"}"# };
+            assert_eq!(serde_json::to_string(&body).unwrap(), written, "{path}");
+        }
+    }
 
     #[test]
     fn names_read_back_and_statuses_agree_with_the_fault() {

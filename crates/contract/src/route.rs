@@ -134,7 +134,8 @@ pub fn parse(method: &str, path: &str) -> Result<Route, RouteError> {
         .ok_or_else(|| refuse(Kind::InvalidRequest, "path is not valid percent-encoded UTF-8".to_owned()))?;
     let (wanted, route) = match decoded.trim_end_matches('/').strip_prefix('/').unwrap_or("") {
         "v2" => ("GET", Route::ServerMetadata),
-        "v2/health/live" => ("GET", Route::Live),
+        // KServe's v1 asks at the root.
+        "v2/health/live" | "" => ("GET", Route::Live),
         "v2/health/ready" => ("GET", Route::Ready),
         "v2/repository/index" => ("POST", Route::RepositoryIndex),
         // Triton has the second, and its documents the first.
@@ -310,6 +311,7 @@ mod tests {
         for (method, path, route) in [
             ("GET", "/v2", Route::ServerMetadata),
             ("GET", "/v2/health/live", Route::Live),
+            ("GET", "/", Route::Live),
             ("GET", "/v2/health/ready", Route::Ready),
             ("POST", "/v2/repository/index", Route::RepositoryIndex),
             ("GET", "/v2/models/m", Route::ModelMetadata(any("m"))),
@@ -360,7 +362,8 @@ mod tests {
     #[test]
     fn what_is_not_there_says_why() {
         for (method, path, kind) in [
-            ("GET", "/", Kind::NotFound),
+            ("POST", "/", Kind::MethodNotAllowed),
+            ("GET", "/index.html", Kind::NotFound),
             ("GET", "/v3/models/m", Kind::NotFound),
             ("GET", "/v2/models/m/infer", Kind::MethodNotAllowed),
             ("GET", "/invocations", Kind::MethodNotAllowed),

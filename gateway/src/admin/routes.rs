@@ -24,7 +24,7 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let kind = [(headgate_contract::header::ERROR, self.0.as_str())];
-        (status, kind, axum::Json(ErrorBody { error: self.1 })).into_response()
+        (status, kind, axum::Json(ErrorBody::new(self.1, false))).into_response()
     }
 }
 

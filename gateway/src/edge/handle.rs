@@ -36,7 +36,7 @@ impl Edge {
         if let Some(incoming) = unread {
             body::linger(incoming, &config.limits);
         }
-        let mut response = answered.unwrap_or_else(|failed| failed.response());
+        let mut response = answered.unwrap_or_else(|failed| failed.response(entry.uri.path()));
         let headers = response.headers_mut();
         headers.insert(ours::REQUEST_ID, entry.id.clone());
         if self.gate.is_lame_duck() {

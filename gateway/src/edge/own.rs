@@ -60,8 +60,9 @@ pub(super) struct Indexed<'a> {
     pub(super) reason: String,
 }
 
+/// As the Open Inference Protocol spells it, and as KServe's v1.
 pub(super) fn live() -> Response<Body> {
-    whole(StatusCode::OK, Bytes::from_static(b"{\"live\":true}"))
+    whole(StatusCode::OK, Bytes::from_static(b"{\"live\":true,\"status\":\"alive\"}"))
 }
 
 pub(super) fn metadata() -> Response<Body> {
@@ -89,7 +90,7 @@ impl Edge {
         match self.is_ready() {
             Ok(()) => whole(StatusCode::OK, Bytes::from_static(b"{\"ready\":true}")),
             Err(why) => {
-                let mut response = Failed::new(Kind::Unavailable, why).response();
+                let mut response = Failed::new(Kind::Unavailable, why).response("");
                 let unready = Unready { ready: false, error: why };
                 *response.body_mut() = Body::whole(serde_json::to_vec(&unready).unwrap_or_default().into());
                 response

@@ -110,7 +110,7 @@ impl Edge {
             if began.elapsed() >= config.limits.deadline {
                 self.fleet.failed(&backend);
             }
-            return Outcome::Done(late(call, config).response());
+            return Outcome::Done(late(call, config).response(call.path.path()));
         };
         match called {
             Ok(reply) => match self.judge(call, &chosen, &backend, reply) {

@@ -15,20 +15,26 @@ use crate::upstream::Body;
 pub(super) struct Failed {
     pub(super) kind: Kind,
     pub(super) message: String,
+    /// The methods that a path takes, where the call's is not among them.
+    pub(super) allow: Option<&'static str>,
 }
 
 impl Failed {
     pub(super) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), allow: None }
     }
 
-    pub(super) fn response(&self) -> Response<Body> {
-        let body = ErrorBody { error: self.message.clone() };
+    /// The reply to a request for this path.
+    pub(super) fn response(&self, path: &str) -> Response<Body> {
+        let body = ErrorBody::new(self.message.clone(), ErrorBody::is_twice_at(path));
         let status = StatusCode::from_u16(self.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = json(status, &body);
         response.headers_mut().insert(ours::ERROR, HeaderValue::from_static(self.kind.as_str()));
         if matches!(self.kind, Kind::Overloaded | Kind::Unavailable | Kind::Loading | Kind::RateLimited) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if let Some(allow) = self.allow {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         response
     }
@@ -36,13 +42,13 @@ impl Failed {
 
 impl From<Refusal> for Failed {
     fn from(refusal: Refusal) -> Self {
-        Self { kind: refusal.kind, message: refusal.message }
+        Self::new(refusal.kind, refusal.message)
     }
 }
 
 impl From<headgate_contract::route::RouteError> for Failed {
     fn from(error: headgate_contract::route::RouteError) -> Self {
-        Self { kind: error.kind, message: error.message }
+        Self { kind: error.kind, message: error.message, allow: error.allow }
     }
 }
 
@@ -83,7 +89,7 @@ pub(super) fn error_of(head: &response::Parts, body: &[u8]) -> Failed {
         Ok(body) => body.error,
         Err(_) => format!("a backend answered with status {}", head.status.as_u16()),
     };
-    Failed { kind, message }
+    Failed::new(kind, message)
 }
 
 /// Takes away the headers that are for one connection only (RFC 9110, section 7.6.1).
