@@ -188,7 +188,8 @@ mod tests {
 
     #[test]
     fn only_sagemakers_clients_are_told_twice() {
-        for (path, twice) in [("/invocations", true), ("/endpoints/m/invocations", true), ("/v2/models/m/infer", false)] {
+        for (path, twice) in [("/invocations", true), ("/endpoints/m/invocations", true), ("/v2/models/m/infer", false)]
+        {
             let body = ErrorBody::new("no".to_owned(), ErrorBody::is_twice_at(path));
             let written = if twice { r#"{"error":"no","message":"no"}"# } else { r#"{"error":"no"}"# };
             assert_eq!(serde_json::to_string(&body).unwrap(), written, "{path}");
