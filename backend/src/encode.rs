@@ -15,7 +15,7 @@ mod arrow;
 pub mod binary;
 mod contributions;
 mod csv;
-mod protobuf;
+pub mod protobuf;
 mod row_status;
 mod tensors;
 

@@ -35,18 +35,18 @@ pub(super) fn message(body: &mut Vec<u8>, schema: &Schema, asked: &Asked, raw: b
     if let Some(id) = &asked.id {
         bytes(body, ID, id.as_bytes());
     }
-    let (mut head, mut typed) = (Vec::new(), Vec::new());
+    let (mut of_tensor, mut typed) = (Vec::new(), Vec::new());
     let mut tensor = |name: &str, dtype: Dtype, shape: &[usize], write: &dyn Fn(&mut Vec<u8>)| {
-        head.clear();
-        bytes(&mut head, NAME, name.as_bytes());
-        bytes(&mut head, DATATYPE, dtype.as_str().as_bytes());
-        packed(&mut head, SHAPE, shape.iter().map(|size| *size as u64));
+        of_tensor.clear();
+        bytes(&mut of_tensor, NAME, name.as_bytes());
+        bytes(&mut of_tensor, DATATYPE, dtype.as_str().as_bytes());
+        packed(&mut of_tensor, SHAPE, shape.iter().map(|size| *size as u64));
         if !raw {
             typed.clear();
             write(&mut typed);
-            bytes(&mut head, CONTENTS, &typed);
+            bytes(&mut of_tensor, CONTENTS, &typed);
         }
-        bytes(body, OUTPUTS, &head);
+        bytes(body, OUTPUTS, &of_tensor);
     };
     for output in chosen(schema, asked) {
         let shape = [asked.rows, output.width];
@@ -69,18 +69,15 @@ pub(super) fn message(body: &mut Vec<u8>, schema: &Schema, asked: &Asked, raw: b
 
 fn raw_contents(body: &mut Vec<u8>, schema: &Schema, asked: &Asked, scores: &Outputs) {
     for output in chosen(schema, asked) {
-        key(body, RAW_OUTPUT_CONTENTS, LENGTH);
-        varint(body, binary::size(schema, output, asked.rows, scores) as u64);
+        head(body, RAW_OUTPUT_CONTENTS, binary::size(schema, output, asked.rows, scores));
         binary::column(body, schema, output, asked.rows, scores);
     }
     if asked.contributions {
-        key(body, RAW_OUTPUT_CONTENTS, LENGTH);
-        varint(body, 8 * scores.contributions.len() as u64);
+        head(body, RAW_OUTPUT_CONTENTS, 8 * scores.contributions.len());
         binary::numbers(body, Dtype::Fp64, scores.contributions.iter().copied());
     }
     if asked.row_status {
-        key(body, RAW_OUTPUT_CONTENTS, LENGTH);
-        varint(body, reasons(asked).map(|why| 4 + why.len() as u64).sum());
+        head(body, RAW_OUTPUT_CONTENTS, reasons(asked).map(|why| 4 + why.len()).sum());
         reasons(asked).for_each(|why| binary::text(body, why));
     }
 }
@@ -107,8 +104,7 @@ fn contents(to: &mut Vec<u8>, schema: &Schema, output: &Output, rows: usize, sco
     match output.dtype {
         Dtype::Fp64 => doubles(to, values),
         Dtype::Fp32 => {
-            key(to, list, LENGTH);
-            varint(to, 4 * (rows * output.width) as u64);
+            head(to, list, 4 * (rows * output.width));
             binary::numbers(to, Dtype::Fp32, values);
         }
         Dtype::Bytes => {
@@ -121,8 +117,7 @@ fn contents(to: &mut Vec<u8>, schema: &Schema, output: &Output, rows: usize, sco
 }
 
 fn doubles(to: &mut Vec<u8>, values: impl Iterator<Item = f64> + Clone) {
-    key(to, FP64_CONTENTS, LENGTH);
-    varint(to, 8 * values.clone().count() as u64);
+    head(to, FP64_CONTENTS, 8 * values.clone().count());
     binary::numbers(to, Dtype::Fp64, values);
 }
 
@@ -142,19 +137,19 @@ fn whole(dtype: Dtype, value: f64) -> u64 {
 }
 
 fn packed(to: &mut Vec<u8>, field: u32, values: impl Iterator<Item = u64> + Clone) {
-    key(to, field, LENGTH);
-    varint(to, values.clone().map(|value| varint_bytes(value) as u64).sum());
+    head(to, field, values.clone().map(varint_bytes).sum());
     values.for_each(|value| varint(to, value));
 }
 
 fn bytes(to: &mut Vec<u8>, field: u32, value: &[u8]) {
-    key(to, field, LENGTH);
-    varint(to, value.len() as u64);
+    head(to, field, value.len());
     to.extend_from_slice(value);
 }
 
-fn key(to: &mut Vec<u8>, field: u32, wire_type: u32) {
-    varint(to, u64::from(field << 3 | wire_type));
+/// What comes before so many bytes: the field's key and their length.
+pub fn head(to: &mut Vec<u8>, field: u32, length: usize) {
+    varint(to, u64::from(field << 3 | LENGTH));
+    varint(to, length as u64);
 }
 
 fn varint(to: &mut Vec<u8>, mut value: u64) {

@@ -4,14 +4,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes};
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use headgate_contract::Kind;
 use headgate_contract::grpc::{CONTENT_TYPE, ENCODING};
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body_util::{Either, StreamBody};
 use hyper::body::{Frame, Incoming};
-use prost::encoding::encode_varint;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
@@ -22,14 +21,16 @@ use super::infer::{self, Address, Terms};
 use super::status::{refused, trailers};
 use super::stopped;
 use crate::dispatch::Reply;
+use crate::encode::protobuf;
 use crate::refusal::Refusal;
 
 /// Messages of one stream that are answered at once.
 const IN_FLIGHT_MAX: usize = 8;
-/// Keys of `ModelStreamInferResponse.error_message`, `.infer_response` and `ModelInferResponse.id`.
-const ERROR_MESSAGE: u8 = 1 << 3 | 2;
-const INFER_RESPONSE: u8 = 2 << 3 | 2;
-const ID: u8 = 3 << 3 | 2;
+/// Fields of a `ModelStreamInferResponse`.
+const ERROR_MESSAGE: u32 = 1;
+const INFER_RESPONSE: u32 = 2;
+/// Of a `ModelInferResponse`.
+const ID: u32 = 3;
 
 /// What all messages of a stream share.
 #[derive(Debug)]
@@ -157,9 +158,8 @@ fn failed(refusal: &Refusal, id: &str) -> Bytes {
     framed(&parts, false)
 }
 
-fn key(key: u8, length: usize) -> Vec<u8> {
+fn key(field: u32, length: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(11);
-    bytes.put_u8(key);
-    encode_varint(length as u64, &mut bytes);
+    protobuf::head(&mut bytes, field, length);
     bytes
 }

@@ -1,8 +1,15 @@
 //! Sizes, times, compression.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use headgate_contract::proto::{ModelInferRequest, ModelInferResponse, SERVICE};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use prost::Message;
 use tonic::client::Grpc;
 use tonic::codec::CompressionEncoding;
@@ -96,4 +103,20 @@ async fn metadata_counts_as_headers_do() {
     assert_eq!(call("x-request-id", "abc").await.unwrap().metadata().get("x-request-id").unwrap(), "abc");
     assert!(call("x-headgate-chosen-version", "1").await.is_ok());
     refused(&call("x-headgate-chosen-version", "7").await, Code::Unavailable, "not_here", &["version 7"]);
+}
+
+/// Half a message, and nothing more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_does_not_arrive() {
+    let (_bucket, server) = bank(&[("limits.timeout_ms", "300")]).await;
+    let message = rows(true, &[1.0], &[1.0]).encode_to_vec();
+    let half = framed(0, message.len() as u32, &message[..message.len() / 2]);
+    let half = stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from(half)))]).chain(stream::pending());
+    let client: Client<_, StreamBody<_>> = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+    let request = http::Request::post(format!("http://{}/{SERVICE}/ModelInfer", server.addr));
+    let request = request.header("content-type", "application/grpc").body(StreamBody::new(half)).unwrap();
+    let reply = client.request(request).await.unwrap();
+    let header = |name| reply.headers().get(name).map(|value| value.to_str().unwrap());
+    assert_eq!((header("grpc-status"), header("x-headgate-error")), (Some("4"), Some("deadline_exceeded")));
+    until("its place is free", || async { server.metric("headgate_in_flight").await == "0" }).await;
 }
