@@ -4,7 +4,6 @@ Each language's folder beside this one is copied to target/clients, where the ge
 server's OpenAPI document, `bank` from that of a model, and the gRPC client from the project's proto.
 """
 
-import functools
 import os
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ CLIENTS = Path(__file__).resolve().parent.parent
 PROTO = CLIENTS.parent / "crates/contract/proto/inference.proto"
 TARGET = CLIENTS.parent / "target/clients"
 GENERATOR = "7.25.0"
+DEPENDENCY = "org.apache.maven.plugins:maven-dependency-plugin:3.9.0"
 FETCH_S = 300
 BUILD_S = 240
 RUN_S = 60
@@ -29,11 +29,15 @@ OPTIONS = {
     "typescript": ["-g", "typescript-fetch"],
 }
 # What Maven says where a download is refused or there is no network.
-REFUSED = ["Could not transfer artifact", "Could not find artifact", "Unknown host", "offline mode"]
+REFUSED = ["Could not transfer", "Could not find artifact", "could not be resolved", "offline mode", "No plugin found"]
 
 
 class Missing(Exception):
-    """A tool that is not installed, or a download that was refused."""
+    """A tool that is not installed, or a download that failed."""
+
+    @classmethod
+    def download(cls, error):
+        return cls("a download failed: " + " ".join(str(error).split())[:300])
 
 
 def need(*tools):
@@ -55,25 +59,37 @@ def fetch(command, cwd):
     try:
         run(command, cwd, FETCH_S)
     except (RuntimeError, subprocess.TimeoutExpired) as error:
-        raise Missing(f"a download failed: {str(error)[-400:]}") from error
+        raise Missing.download(error) from error
 
 
 def maven(arguments, cwd):
     """Maven with what was downloaded before; with the network only where that is not enough."""
-    try:
-        return run(["mvn", "-B", "-q", "-o", *arguments], cwd)
-    except RuntimeError as error:
-        if not any(words in str(error) for words in REFUSED):
-            raise
-    try:
-        run(["mvn", "-B", "-q", *arguments], cwd, FETCH_S)
-    except RuntimeError as error:
-        if any(words in str(error) for words in REFUSED):
-            raise Missing(f"a download failed: {str(error)[-400:]}") from error
-        raise
+    command = ["mvn", "-B", "-q", *arguments]
+    for more, limit_s in ([["-o"], BUILD_S], [[], FETCH_S]):
+        try:
+            return run([*command, *more], cwd, limit_s)
+        except (RuntimeError, subprocess.TimeoutExpired) as error:
+            if isinstance(error, RuntimeError) and not any(words in str(error) for words in REFUSED):
+                raise
+            refused = error
+    raise Missing.download(refused)
 
 
-@functools.cache
+OUTCOMES = {}
+
+
+def once(what, make):
+    """What `make` returns or raises, and the same when asked again."""
+    if what not in OUTCOMES:
+        try:
+            OUTCOMES[what] = make()
+        except Exception as error:
+            OUTCOMES[what] = error
+    if isinstance(OUTCOMES[what], Exception):
+        raise OUTCOMES[what]
+    return OUTCOMES[what]
+
+
 def generator():
     """The generator's jar."""
     need("java", "mvn")
@@ -81,7 +97,7 @@ def generator():
     if not jar.is_file():
         TARGET.mkdir(parents=True, exist_ok=True)
         artifact = f"-Dartifact=org.openapitools:openapi-generator-cli:{GENERATOR}"
-        maven(["dependency:copy", artifact, f"-DoutputDirectory={TARGET}"], TARGET)
+        maven([f"{DEPENDENCY}:copy", artifact, f"-DoutputDirectory={TARGET}"], TARGET)
     return jar
 
 
@@ -93,22 +109,10 @@ class Language:
         self.folder = TARGET / name
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.copytree(CLIENTS / name, self.folder)
-        self.outcomes = {}
 
     def built(self, door):
         """The command that runs a door's program."""
-        return self.once(door, lambda: self.build(door))
-
-    def once(self, what, make):
-        """What `make` returns or raises, and the same when asked again."""
-        if what not in self.outcomes:
-            try:
-                self.outcomes[what] = make()
-            except Exception as error:
-                self.outcomes[what] = error
-        if isinstance(self.outcomes[what], Exception):
-            raise self.outcomes[what]
-        return self.outcomes[what]
+        return once((self.name, door), lambda: self.build(door))
 
     def build(self, door):
         """Builds a door's program and returns the command that runs it."""
@@ -120,7 +124,7 @@ class Language:
         with urllib.request.urlopen(f"http://{self.address}{path}", timeout=30) as reply:
             document.write_bytes(reply.read())
         options = [option.format(package) for option in OPTIONS[self.name]]
-        run(["java", "-jar", generator(), "generate", "-i", document, "-o", self.folder / package, *options], self.folder)
+        run(["java", "-jar", once("generator", generator), "generate", "-i", document, "-o", self.folder / package, *options], self.folder)
 
     def generate_for(self, door):
         if door == "openapi":
@@ -174,7 +178,7 @@ class Java(Language):
     def build(self, door):
         """All doors are one Maven project: what is generated later is compiled with what is there."""
         need("java", "mvn")
-        self.once("project", self.compile)
+        once("maven project", self.compile)
         program = {"openapi": "OpenApi", "model": "OneModel", "grpc": "Grpc"}[door]
         return ["java", "-cp", f"{self.folder}/target/classes:{self.folder}/lib/*", f"headgate.{program}"]
 
@@ -183,7 +187,7 @@ class Java(Language):
             self.generate_for(door)
         (self.folder / "proto").mkdir()
         shutil.copy(PROTO, self.folder / "proto")
-        maven(["compile", "dependency:copy-dependencies", "-DoutputDirectory=lib"], self.folder)
+        maven(["compile", f"{DEPENDENCY}:copy-dependencies", "-DoutputDirectory=lib"], self.folder)
 
 
 LANGUAGES = {"go": Go, "java": Java, "typescript": TypeScript}

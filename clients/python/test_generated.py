@@ -23,7 +23,7 @@ def expected(bank, tmp_path_factory):
     """What the programs compare with, as a file."""
     file = tmp_path_factory.mktemp("expected") / "bank.json"
     file.write_text(json.dumps({
-        "model": bank.name, "unknown": "nobody", "inputs": bank.names, "rows": bank.records(),
+        "model": bank.name, "unknown": "nobody/JFK", "inputs": bank.names, "rows": bank.records(),
         "output": "probability", "scores": bank.outputs["probability"],
     }))
     return file
