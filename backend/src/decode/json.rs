@@ -53,6 +53,16 @@ impl<'a> Reader<'a> {
         self.at
     }
 
+    /// What is still to be read.
+    pub fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.at..]
+    }
+
+    /// Passes over so many bytes of [`Reader::rest`], whose meaning the caller knows.
+    pub fn pass(&mut self, bytes: usize) {
+        self.at = self.bytes.len().min(self.at + bytes);
+    }
+
     /// The next byte that is no white space.
     #[inline]
     pub fn peek(&mut self) -> Option<u8> {

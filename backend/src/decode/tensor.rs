@@ -54,6 +54,11 @@ impl Gathered {
         Self { columns: Columns::new(body.schema), matrix: None, done: false, next: 0 }
     }
 
+    /// The feature that is likely to come next.
+    pub(super) fn next(&self) -> usize {
+        self.next
+    }
+
     /// Moves the values to where the engine wants them.
     pub(super) fn finish(self, body: &Body<'_>, values: &[f64], batch: &mut Batch) -> Result<(), Refusal> {
         match self.matrix {

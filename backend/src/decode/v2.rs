@@ -9,6 +9,7 @@ use headgate_engine::Batch;
 
 use self::elements::Whose;
 use self::extensions::Extensions;
+use self::likeness::Likeness;
 use super::binary::Datatype;
 use super::json::Reader;
 use super::tensor::{Gathered, Head, Tensor};
@@ -17,6 +18,7 @@ use crate::refusal::{Refusal, shorten};
 
 mod elements;
 mod extensions;
+mod likeness;
 mod outputs;
 
 /// Where values go, and those in binary come from.
@@ -26,6 +28,8 @@ struct Inputs<'a, 'b> {
     batch: &'b mut Batch,
     /// What is left of the tensors in binary; none where the JSON is the whole body.
     binary: Option<&'a [u8]>,
+    /// How the last input in binary was written.
+    likeness: Option<Likeness<'a>>,
 }
 
 /// An input before its values are known to be whole.
@@ -66,7 +70,7 @@ pub(super) fn decode<'a>(
             Some(binary)
         }
     };
-    let mut inputs = Inputs { gathered: Gathered::new(body), values, batch, binary };
+    let mut inputs = Inputs { gathered: Gathered::new(body), values, batch, binary, likeness: None };
     let asked = inputs.document(body)?;
     if let Some(left @ [_, ..]) = inputs.binary {
         let left = left.len();
@@ -144,13 +148,29 @@ impl<'a> Inputs<'a, '_> {
         let mut first = true;
         while body.reader.element(first)? {
             first = false;
-            self.input(body)?;
+            if !self.alike(body)? {
+                self.input(body)?;
+            }
         }
         Ok(())
     }
 
+    /// Reads an input that is written as the last one was, where it is one.
+    fn alike(&mut self, body: &mut Body<'a>) -> Result<bool, Refusal> {
+        let (Some(likeness), Some(binary)) = (&mut self.likeness, self.binary) else { return Ok(false) };
+        let Some(next) = body.schema.features.get(self.gathered.next()) else { return Ok(false) };
+        let Some(length) = likeness.find(body.reader.rest(), &next.name) else { return Ok(false) };
+        let Some((bytes, after)) = binary.split_at_checked(likeness.size) else { return Ok(false) };
+        body.reader.pass(length);
+        self.binary = Some(after);
+        self.gathered.binary(body, &likeness.head, bytes, self.batch)?;
+        Ok(true)
+    }
+
     fn input(&mut self, body: &mut Body<'a>) -> Result<(), Refusal> {
         let mut input = Input::default();
+        body.reader.peek();
+        let whole = body.reader.rest();
         body.reader.open_object()?;
         let mut first = true;
         while let Some(key) = body.reader.key(first)? {
@@ -165,7 +185,8 @@ impl<'a> Inputs<'a, '_> {
             }
         }
         if !input.extensions.is_empty() {
-            return self.extended(body, input);
+            let whole = &whole[..whole.len() - body.reader.rest().len()];
+            return self.extended(body, input, whole);
         }
         match input.data {
             Data::Read => Ok(()),
@@ -202,8 +223,8 @@ impl<'a> Inputs<'a, '_> {
         }
     }
 
-    /// An input with parameters that say where its values are.
-    fn extended(&mut self, body: &mut Body<'a>, input: Input<'a>) -> Result<(), Refusal> {
+    /// An input with parameters that say where its values are, and how it is written.
+    fn extended(&mut self, body: &mut Body<'a>, input: Input<'a>, whole: &'a [u8]) -> Result<(), Refusal> {
         let name = name_of(&input.head);
         let refuse = |words: &str| Err(body.refuse(format_args!("input '{name}' {words}")));
         let size = match input.extensions.check(body, format_args!("input '{name}'"))? {
@@ -222,7 +243,9 @@ impl<'a> Inputs<'a, '_> {
             return refuse(&format!("has a 'binary_data_size' of {size}, {left} bytes of the body are left"));
         };
         self.binary = Some(after);
-        self.gathered.binary(body, &input.head, bytes, self.batch)
+        self.gathered.binary(body, &input.head, bytes, self.batch)?;
+        self.likeness = Likeness::new(whole, input.head, size);
+        Ok(())
     }
 }
 

@@ -115,6 +115,34 @@ fn categories_are_found_by_numbers_as_in_json() {
 }
 
 #[test]
+fn inputs_that_are_written_alike_are_each_their_own() {
+    let names = ["x0", "shape", "x1", "x2", "FP64", "a\"b", "x3", "é", "x4"];
+    let schema = schema(names.iter().map(|name| Feature::numeric(*name)).collect());
+    let blobs: Vec<Vec<u8>> = (0..names.len()).map(|at| fp64(&[at as f64, 0.5])).collect();
+    let inputs: Vec<Value> = names.iter().zip(&blobs).map(|(n, blob)| tensor(n, json!([2]), "FP64", blob)).collect();
+    let expected: Vec<f64> = (0..names.len()).map(|at| at as f64).collect();
+    for turn in 0..names.len() {
+        let order: Vec<usize> = (0..names.len()).map(|at| (at + turn) % names.len()).collect();
+        let document = json!({"inputs": order.iter().map(|at| &inputs[*at]).collect::<Vec<_>>()});
+        let blobs: Vec<&[u8]> = order.iter().map(|at| blobs[*at].as_slice()).collect();
+        let (_, batch) = read(&schema, body(&document, &blobs)).unwrap();
+        assert_eq!((0..names.len()).map(|at| batch.column(at)[0]).collect::<Vec<_>>(), expected, "{turn}");
+    }
+    // The name is not what is between the same quotation marks twice, nor what is written with an escape.
+    let other = r#"{"inputs":[{"parameters":{"x0":1,"binary_data_size":8},"name":"x0","shape":[1],"datatype":"FP64"},
+        {"parameters":{"shape":1,"binary_data_size":8},"name":"x0","shape":[1],"datatype":"FP64"}]}"#;
+    let refused = read(&schema, ([other.as_bytes(), &[0; 16]].concat(), Some(other.len())));
+    says(refused, &["'x0' is sent twice"]);
+    let escaped = r#"{"inputs":[{"parameters":{"y":"x0","binary_data_size":8},"name":"x\u0030","shape":[1],"datatype":"FP64"},{"parameters":{"y":"shape","binary_data_size":8},"name":"x\u0030","shape":[1],"datatype":"FP64"}]}"#;
+    let refused = read(&schema, ([escaped.as_bytes(), &[0; 16]].concat(), Some(escaped.len())));
+    says(refused, &["'x0' is sent twice"]);
+    // Blobs end before the last of them.
+    let document = json!({ "inputs": inputs });
+    let blobs: Vec<&[u8]> = blobs[1..].iter().map(Vec::as_slice).collect();
+    says(read(&schema, body(&document, &blobs)), &["'x4'", "'binary_data_size' of 16, 0 bytes"]);
+}
+
+#[test]
 fn rows_fail_alone_in_binary_too() {
     let blob = [texts(&["a"]), vec![2, 0, 0, 0, b'x', 0xff], texts(&["b"])].concat();
     let inputs = json!([tensor("note", json!([3]), "BYTES", &blob)]);
