@@ -161,12 +161,12 @@ fn columns(body: &mut Body<'_>) -> Result<Head, Refusal> {
 
 fn data(body: &mut Body<'_>, head: &Head, values: &mut Vec<f64>) -> Result<usize, Refusal> {
     body.reader.open_array()?;
-    let mut rows = 0;
+    let (mut rows, mut numbers) = (0, Numbers { runs: head.numeric_runs(body), read: Vec::new() });
     while body.reader.element(rows == 0)? {
         body.check_rows(rows + 1)?;
         let start = head.begin(values);
         if body.reader.peek() == Some(b'[') {
-            row(body, head, rows, &mut values[start..])?;
+            row(body, head, &mut numbers, rows, &mut values[start..])?;
         } else {
             body.faults.add(rows, format_args!("row {rows}: an array of {} values expected", head.len()));
             body.reader.skip()?;
@@ -176,10 +176,26 @@ fn data(body: &mut Body<'_>, head: &Head, values: &mut Vec<f64>) -> Result<usize
     Ok(rows)
 }
 
-fn row(body: &mut Body<'_>, head: &Head, row: usize, values: &mut [f64]) -> Result<(), Refusal> {
+/// Numbers that are read together.
+struct Numbers {
+    /// For each column, how many from there on may be.
+    runs: Vec<usize>,
+    read: Vec<f64>,
+}
+
+fn row(body: &mut Body<'_>, head: &Head, numbers: &mut Numbers, row: usize, values: &mut [f64]) -> Result<(), Refusal> {
     body.reader.open_array()?;
     let mut came = 0;
     while body.reader.element(came == 0)? {
+        numbers.read.clear();
+        let run = numbers.runs.get(came).copied().unwrap_or_default();
+        if body.reader.numbers(run, &mut numbers.read)? > 0 {
+            for (at, number) in numbers.read.iter().enumerate() {
+                head.feature(came + at).into_iter().for_each(|feature| values[feature] = *number);
+            }
+            came += numbers.read.len();
+            continue;
+        }
         match head.feature(came) {
             Some(feature) => values[feature] = body.value(row, feature)?,
             None => body.reader.skip()?,

@@ -54,6 +54,17 @@ impl Head {
         }
     }
 
+    /// For each column, how many from there on are features that take numbers only.
+    pub(super) fn numeric_runs(&self, body: &Body<'_>) -> Vec<usize> {
+        let mut runs = vec![0; self.columns.len()];
+        let mut run = 0;
+        for (at, column) in self.columns.iter().enumerate().rev() {
+            run = if column.is_some_and(|feature| body.schema.features[feature].is_numeric()) { run + 1 } else { 0 };
+            runs[at] = run;
+        }
+        runs
+    }
+
     /// How many columns there are.
     pub(super) fn len(&self) -> usize {
         self.columns.len()
