@@ -63,13 +63,17 @@ pub(super) fn described(output: &Output) -> String {
         1 => "[rows]".to_owned(),
         width => format!("[rows, {width}]"),
     };
-    let few = output.classes.iter().take(16).map(String::as_str).collect::<Vec<_>>().join("', '");
-    let classes = match output.classes.len() {
-        0 => String::new(),
-        1..=16 => format!("; of '{few}'"),
-        more => format!("; of '{few}' and {} more", more - 16),
-    };
+    let classes = if output.classes.is_empty() { String::new() } else { format!("; {}", one_of(&output.classes)) };
     format!("{name}: {dtype} {shape}{classes}; NaN is null, infinities are texts")
+}
+
+/// The first of some names, and how many more there are.
+pub(super) fn one_of(names: &[String]) -> String {
+    let few = names.iter().take(16).map(String::as_str).collect::<Vec<_>>().join("', '");
+    match names.len() {
+        0..=16 => format!("of '{few}'"),
+        more => format!("of '{few}' and {} more", more - 16),
+    }
 }
 
 fn contributions(columns: usize, margins: usize) -> Value {

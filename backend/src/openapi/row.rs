@@ -3,6 +3,7 @@
 use headgate_contract::manifest::{Cell, Dtype, Input};
 use serde_json::{Map, Value, json};
 
+use super::reply::one_of;
 use super::{ENUM_MAX, Subject};
 
 /// The most categories that are listed where others are refused.
@@ -34,10 +35,10 @@ fn property(input: &Input) -> Value {
         // An `enum` only where others are refused: a client that is generated from it takes no value that a later version
         // was trained with, and some languages can't name values in all scripts.
         let (key, most) = if input.forbid_unseen { ("enum", CLOSED_MAX) } else { ("x-categories", ENUM_MAX) };
-        match listed(input, categories).filter(|listed| listed.len() <= most) {
-            Some(listed) => property[key] = listed.into(),
-            None => said.push(format!("one of {} categories", categories.len())),
+        if let Some(listed) = listed(input, categories).filter(|listed| listed.len() <= most) {
+            property[key] = listed.into();
         }
+        said.push(one_of(categories));
         let unseen = if input.forbid_unseen { "refused" } else { "missing" };
         said.push(format!("a category that was not in training is {unseen}"));
     }
