@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use headgate_balance::budget::Budget;
+use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::fleet::Fleet;
@@ -41,12 +42,13 @@ pub struct Edge {
     /// Who is in, and whether more may come.
     pub gate: Arc<Gate>,
     sampler: Arc<log::Sampler>,
+    held_open: Arc<Semaphore>,
 }
 
 impl Edge {
     /// An edge in front of a fleet.
     pub fn new(config: Arc<ArcSwap<Config>>, fleet: Arc<Fleet>) -> Self {
         let budget = Arc::new(Budget::new(fleet.now(), &config.load().retry.budget));
-        Self { config, fleet, budget, gate: Arc::default(), sampler: Arc::default() }
+        Self { config, fleet, budget, gate: Arc::default(), sampler: Arc::default(), held_open: grpc::room() }
     }
 }

@@ -22,6 +22,7 @@ use http::header::{self, HeaderMap};
 use http::{HeaderValue, Method as Verb, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use prost::Message as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::call::Call;
@@ -33,6 +34,13 @@ use super::{Edge, call};
 use crate::config::Limits;
 use crate::upstream::Body;
 use message::{Coding, Messages};
+use services::Service;
+
+/// Streams that stay open as long as their callers want, all connections together.
+const HELD_OPEN_MAX: usize = 1024;
+
+/// What is held for a stream while it is open.
+type HeldOpen = (Busy, OwnedSemaphorePermit);
 
 /// What is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +51,18 @@ enum Method {
     ModelReady,
     ModelMetadata,
     ModelInfer,
-    ModelStreamInfer,
     ModelStatistics,
     RepositoryIndex,
+}
+
+/// What kind of thing that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Called {
+    Unary(Method),
+    /// `ModelStreamInfer`.
+    Stream,
+    /// One of the tools'.
+    Service(Service),
 }
 
 /// What a call says beside its messages.
@@ -75,20 +92,20 @@ pub(super) fn is(headers: &HeaderMap) -> bool {
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
-impl Method {
+impl Called {
     fn read(verb: &Verb, path: &str) -> Result<Self, Failed> {
         if verb != Verb::POST {
             return Err(Failed::new(Kind::MethodNotAllowed, format!("gRPC calls by POST, not {verb}")));
         }
         let (service, method) = path.strip_prefix('/').and_then(|path| path.split_once('/')).unwrap_or((path, ""));
-        Ok(match (service, method) {
+        Ok(Called::Unary(match (service, method) {
             (proto::SERVICE, "ServerLive") => Method::ServerLive,
             (proto::SERVICE, "ServerReady") => Method::ServerReady,
             (proto::SERVICE, "ServerMetadata") => Method::ServerMetadata,
             (proto::SERVICE, "ModelReady") => Method::ModelReady,
             (proto::SERVICE, "ModelMetadata") => Method::ModelMetadata,
             (proto::SERVICE, "ModelInfer") => Method::ModelInfer,
-            (proto::SERVICE, "ModelStreamInfer") => Method::ModelStreamInfer,
+            (proto::SERVICE, "ModelStreamInfer") => return Ok(Called::Stream),
             (proto::SERVICE, "ModelStatistics") => Method::ModelStatistics,
             (proto::SERVICE, "RepositoryIndex") => Method::RepositoryIndex,
             (proto::SERVICE, "RepositoryModelLoad" | "RepositoryModelUnload") => {
@@ -97,9 +114,10 @@ impl Method {
             }
             _ => {
                 let path: String = path.chars().take(120).collect();
-                return Err(Failed::new(Kind::Unsupported, format!("no method is at '{path}'")));
+                let refuse = || Failed::new(Kind::Unsupported, format!("no method is at '{path}'"));
+                return Service::named(service).map(Called::Service).ok_or_else(refuse);
             }
-        })
+        }))
     }
 }
 
@@ -196,27 +214,34 @@ impl Edge {
         let mut entry = Entry::new(id, Arc::clone(caller), request.method().clone(), request.uri().clone());
         let limits = &config.limits;
         let entered = self.gate.enter(limits.in_flight_max);
-        let answered = match (&entered, services::Service::at(request.uri().path())) {
+        let answered = match (&entered, Called::read(request.method(), request.uri().path())) {
             (None, _) => Err(full(limits.in_flight_max)),
-            (Some(_), Some(service)) => Ok(self.answer(service, request).await),
-            (Some(_), None) => match Method::read(request.method(), request.uri().path()) {
-                Ok(Method::ModelStreamInfer) => {
-                    let (head, incoming) = request.into_parts();
-                    match Asked::read(head.headers, &entry.id, limits) {
-                        Ok(asked) => return self.stream(asked, incoming, entry, (busy, entered)),
-                        Err(failed) => Err(failed),
-                    }
-                }
-                Ok(method) => self.unary(method, request, &mut entry).await,
+            (_, Err(failed)) => Err(failed),
+            (_, Ok(Called::Unary(method))) => {
+                let answered = self.unary(method, request, &mut entry).await;
+                answered.map(|response| response.map(|body| body.holding((busy, entered))))
+            }
+            (_, Ok(Called::Stream)) => match self.stream(request, &entry, busy) {
+                // Its calls have lines of their own in the log.
+                Ok(response) => return response,
+                Err(failed) => Err(failed),
+            },
+            (_, Ok(Called::Service(service))) => match self.hold_open(busy) {
+                Ok(held) => Ok(self.answer(service, request).await.map(|body| body.holding(held))),
                 Err(failed) => Err(failed),
             },
         };
-        let response = answered.unwrap_or_else(|failed| reply::failed(&failed));
-        let mut response = response.map(|body| body.holding((busy, entered)));
+        let mut response = answered.unwrap_or_else(|failed| reply::failed(&failed));
         response.headers_mut().insert(ours::REQUEST_ID, entry.id.clone());
         let error = response.headers().get(ours::ERROR);
         entry.done(reply::status(error), error, &self.sampler, config.log.access_every);
         response
+    }
+
+    fn hold_open(&self, busy: Busy) -> Result<HeldOpen, Failed> {
+        let permit = Arc::clone(&self.held_open).try_acquire_owned();
+        let refuse = |_| Failed::new(Kind::Overloaded, format!("{HELD_OPEN_MAX} streams are open already"));
+        Ok((busy.stay(), permit.map_err(refuse)?))
     }
 
     async fn unary(
@@ -253,7 +278,6 @@ impl Edge {
                 version: own::VERSION.to_owned(),
                 extensions: own::EXTENSIONS.map(str::to_owned).to_vec(),
             })),
-            Method::ModelStreamInfer => Err(Failed::new(Kind::Internal, "a stream is no unary call")),
         }
     }
 
@@ -303,6 +327,11 @@ impl Edge {
         });
         made.await.map_err(|_| Failed::new(Kind::Internal, "the index can't be written"))
     }
+}
+
+/// Room for streams that stay open.
+pub(super) fn room() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(HELD_OPEN_MAX))
 }
 
 fn full(max: usize) -> Failed {

@@ -133,6 +133,7 @@ struct Gathered {
 
 impl Gathered {
     async fn add_up(mut self, config: &Config) -> Result<Counted, Failed> {
+        self.unheard.sort_unstable();
         if self.bodies.is_empty() {
             let within = config.limits.deadline.as_millis();
             let silent = || {

@@ -18,8 +18,8 @@ const LOOK: [Duration; 2] = [Duration::from_secs(5), Duration::from_millis(10)];
 pub(super) struct Streams {
     started: Instant,
     /// Those in flight, by the parity of the round in which they began: a timer per connection tells by it which are
-    /// older than a round.
-    in_flight: [AtomicU32; 2],
+    /// older than a round. The last are those that may [`Stream::stay`].
+    in_flight: [AtomicU32; 3],
     round: AtomicU32,
     /// Milliseconds from the start until it began to idle.
     idle_since: AtomicU64,
@@ -31,8 +31,12 @@ pub(super) struct Streams {
 #[derive(Debug)]
 pub(super) struct Stream {
     streams: Arc<Streams>,
-    parity: usize,
+    /// Where it is counted.
+    at: usize,
 }
+
+/// Where those are counted that may stay.
+const STAYING: usize = 2;
 
 /// What a connection has done for too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +62,7 @@ impl Streams {
     pub(super) fn begin(self: &Arc<Self>) -> Stream {
         let parity = self.parity();
         self.in_flight[parity].fetch_add(1, Relaxed);
-        Stream { streams: Arc::clone(self), parity }
+        Stream { streams: Arc::clone(self), at: parity }
     }
 
     /// No more requests are wanted on this connection.
@@ -77,9 +81,9 @@ impl Streams {
         let mut round_ends = Instant::now() + limits.request_max;
         loop {
             let now = Instant::now();
-            let [even, odd] = [self.in_flight[0].load(Relaxed), self.in_flight[1].load(Relaxed)];
+            let is_empty = self.in_flight.iter().all(|count| count.load(Relaxed) == 0);
             let idle = Duration::from_millis(self.idle_since.load(Relaxed)) + limits.keep_alive;
-            if even + odd == 0 && self.started.elapsed() >= idle {
+            if is_empty && self.started.elapsed() >= idle {
                 return Overdue::Idle;
             }
             if now >= round_ends {
@@ -101,12 +105,11 @@ impl Streams {
 }
 
 impl Stream {
-    /// As if it began now.
-    pub(super) fn renew(&mut self) {
-        let parity = self.streams.parity();
-        self.streams.in_flight[parity].fetch_add(1, Relaxed);
-        self.streams.in_flight[self.parity].fetch_sub(1, Relaxed);
-        self.parity = parity;
+    /// It may last as long as its caller wants.
+    pub(super) fn stay(&mut self) {
+        self.streams.in_flight[STAYING].fetch_add(1, Relaxed);
+        self.streams.in_flight[self.at].fetch_sub(1, Relaxed);
+        self.at = STAYING;
     }
 }
 
@@ -114,7 +117,7 @@ impl Drop for Stream {
     fn drop(&mut self) {
         let now = u64::try_from(self.streams.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.streams.idle_since.store(now, Relaxed);
-        self.streams.in_flight[self.parity].fetch_sub(1, Relaxed);
+        self.streams.in_flight[self.at].fetch_sub(1, Relaxed);
     }
 }
 
@@ -155,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_request_may_not_last_and_many_short_ones_may() {
+    async fn one_request_may_not_last_and_many_short_ones_and_those_that_stay_may() {
         let streams = Streams::new();
         let short = tokio::spawn({
             let streams = Arc::clone(&streams);
@@ -167,13 +170,12 @@ mod tests {
                 }
             }
         });
-        let mut renewed = streams.begin();
-        for _ in 0..10 {
-            let until = tokio::time::timeout(Duration::from_secs(50), streams.overdue(&limits())).await;
-            assert!(until.is_err(), "{until:?}");
-            renewed.renew();
-        }
+        let mut stays = streams.begin();
+        stays.stay();
+        let until = tokio::time::timeout(Duration::from_secs(900), streams.overdue(&limits())).await;
+        assert!(until.is_err(), "{until:?}");
         short.await.unwrap();
+        let _lasts = streams.begin();
         let (what, after) = overdue_after(&streams).await;
         assert_eq!(what, Overdue::Busy);
         assert!((60..=125).contains(&after), "{after} s");

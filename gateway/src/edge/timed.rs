@@ -39,7 +39,7 @@ pub(super) struct Timed {
 #[derive(Debug)]
 pub(super) enum Busy {
     /// The one request of an HTTP/1.1 connection.
-    One(One),
+    One(#[expect(dead_code, reason = "it ends when it is dropped")] One),
     /// One of an HTTP/2 connection's.
     OfMany(streams::Stream),
 }
@@ -89,12 +89,12 @@ impl Doing {
 }
 
 impl Busy {
-    /// As if the request began now.
-    pub(super) fn renew(&mut self) {
-        match self {
-            Busy::One(One(doing)) => doing.set(BUSY),
-            Busy::OfMany(stream) => stream.renew(),
+    /// One of many may last as long as its caller wants.
+    pub(super) fn stay(mut self) -> Self {
+        if let Busy::OfMany(stream) = &mut self {
+            stream.stay();
         }
+        self
     }
 }
 

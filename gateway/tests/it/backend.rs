@@ -1,5 +1,7 @@
 //! A server that speaks to gateways as a backend does, and can be told to misbehave.
 
+mod messages;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -46,6 +48,8 @@ pub(crate) enum Manner {
     Late(u64),
     /// With a body of so many bytes.
     Large(usize),
+    /// With what it was sent, and in its form.
+    Echo,
 }
 
 /// What it says and does.
@@ -307,6 +311,9 @@ impl Shared {
             Manner::Large(bytes) => large = bytes,
             _ => {}
         }
+        if path.ends_with("/stats") {
+            return Ok(messages::statistics(&script));
+        }
         let chosen: u64 = head.headers[header::CHOSEN_VERSION].to_str().unwrap().parse().unwrap();
         let holds = script.models.values().flat_map(|model| &model.versions).any(|version| {
             version.version.get() == chosen
@@ -319,6 +326,13 @@ impl Shared {
             return Ok(refuse(Kind::NotHere));
         }
         let version = if script.manner == Manner::Lie { chosen + 1 } else { chosen };
+        if script.manner == Manner::Echo {
+            return Ok(said(echo(&head.headers, sent), version));
+        }
+        let message = messages::answer(&head, &sent, version, large);
+        if let Some(answer) = message.filter(|_| script.manner != Manner::CutMidReply) {
+            return Ok(said(answer, version));
+        }
         let text = if large > 0 { "x".repeat(large) } else { format!("{{\"path\":\"{path}\",\"version\":{version}}}") };
         let mut response = Response::new(body(text.clone()));
         if script.manner == Manner::CutMidReply {
@@ -326,13 +340,27 @@ impl Shared {
             response = Response::new(StreamBody::new(futures_util::stream::iter(frames)).boxed());
             response.headers_mut().insert("content-length", text.len().into());
         }
-        let headers = response.headers_mut();
-        headers.insert(header::VERSION, version.into());
-        headers.insert(header::DIGEST, digest(version).to_string().parse().unwrap());
-        headers.insert(header::LOAD, 1.into());
-        headers.insert(header::ROWS, 1.into());
-        Ok(response)
+        Ok(said(response, version))
     }
+}
+
+fn said(mut response: Response<Body>, version: u64) -> Response<Body> {
+    let headers = response.headers_mut();
+    headers.insert(header::VERSION, version.into());
+    headers.insert(header::DIGEST, digest(version).to_string().parse().unwrap());
+    headers.insert(header::LOAD, 1.into());
+    headers.insert(header::ROWS, 1.into());
+    response
+}
+
+fn echo(headers: &HeaderMap, sent: Bytes) -> Response<Body> {
+    let mut response = Response::new(body(sent));
+    for name in ["content-type", "content-encoding", header::JSON_LENGTH] {
+        if let Some(value) = headers.get(name) {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+    response
 }
 
 fn refuse(kind: Kind) -> Response<Body> {

@@ -4,7 +4,10 @@
 mod admin;
 mod backend;
 mod discovery;
+mod doors;
 mod gateway;
+mod grpc;
+mod http2;
 mod lifecycle;
 mod limits;
 mod patience;

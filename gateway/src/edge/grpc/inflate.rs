@@ -4,7 +4,7 @@ use std::io::{Cursor, Read};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use flate2::bufread::{GzDecoder, ZlibDecoder};
+use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 use headgate_contract::Kind;
 
 use super::message::Coding;
@@ -51,7 +51,7 @@ fn reader(coding: Coding, bytes: Bytes) -> Box<dyn Read + Send> {
     let bytes = Cursor::new(bytes);
     match coding {
         Coding::Identity => Box::new(bytes),
-        Coding::Gzip => Box::new(GzDecoder::new(bytes)),
+        Coding::Gzip => Box::new(MultiGzDecoder::new(bytes)),
         Coding::Deflate => Box::new(ZlibDecoder::new(bytes)),
     }
 }

@@ -68,7 +68,7 @@ impl Messages {
         let message = self.next(limits.body_timeout, held, limits, gate).await?;
         let message = message.ok_or_else(|| invalid("the call has no message: one expected"))?;
         while self.rest.is_empty() {
-            match self.more(limits.body_timeout).await? {
+            match self.more(Instant::now().checked_add(limits.body_timeout), limits.body_timeout).await? {
                 Some(more) => self.rest = more,
                 None => return Ok(message),
             }
@@ -76,7 +76,7 @@ impl Messages {
         Err(invalid("the call has more than one message: one expected"))
     }
 
-    /// The next message; none at the end. `wait` is how long its first byte may take.
+    /// The next message; none at the end. `wait` is how long its first byte may take, [`Duration::MAX`] for ever.
     pub(super) async fn next(
         &mut self,
         wait: Duration,
@@ -107,7 +107,7 @@ impl Messages {
     /// What comes before a message, and within which time all of that must be here.
     async fn head(&mut self, wait: Duration, limits: &Limits) -> Result<Option<(Head, Duration)>, Failed> {
         if self.rest.is_empty() {
-            match self.more(wait).await? {
+            match self.more(Instant::now().checked_add(wait), wait).await? {
                 Some(first) => self.rest = first,
                 None => return Ok(None),
             }
@@ -115,7 +115,7 @@ impl Messages {
         let mut head = [0; HEAD_BYTES];
         for (at, byte) in head.iter_mut().enumerate() {
             if self.rest.is_empty() {
-                let more = self.more(limits.body_timeout).await?;
+                let more = self.more(Instant::now().checked_add(limits.body_timeout), limits.body_timeout).await?;
                 self.rest = more.ok_or_else(|| invalid(format!("the body ends {at} bytes into a frame's head")))?;
             }
             *byte = self.rest.get_u8();
@@ -152,8 +152,9 @@ impl Messages {
         let mut taken = BytesMut::with_capacity(count.min(64 << 10));
         taken.extend_from_slice(&first);
         while taken.len() < count {
-            let left = until.saturating_duration_since(Instant::now());
-            let Some(mut more) = self.more(left.min(limits.body_timeout)).await? else {
+            let silence = Instant::now() + limits.body_timeout;
+            let told = if until < silence { within } else { limits.body_timeout };
+            let Some(mut more) = self.more(Some(until.min(silence)), told).await? else {
                 return Err(invalid(format!("a frame announces {count} bytes, {} came", taken.len())));
             };
             let fits = more.split_to(more.len().min(count - taken.len()));
@@ -164,14 +165,19 @@ impl Messages {
         Ok(taken.freeze())
     }
 
-    /// What comes next, not empty; none at the end.
-    async fn more(&mut self, within: Duration) -> Result<Option<Bytes>, Failed> {
-        let until = Instant::now() + within;
+    /// What comes next, not empty; none at the end. `within` is the time that is told where nothing came.
+    async fn more(&mut self, until: Option<Instant>, within: Duration) -> Result<Option<Bytes>, Failed> {
         loop {
             if self.incoming.is_end_stream() {
                 return Ok(None);
             }
-            let Ok(frame) = timeout_at(until, self.incoming.frame()).await else {
+            let frame = async {
+                match until {
+                    Some(until) => timeout_at(until, self.incoming.frame()).await.ok(),
+                    None => Some(self.incoming.frame().await),
+                }
+            };
+            let Some(frame) = frame.await else {
                 let message = format!("nothing of a message came within {} ms", within.as_millis());
                 return Err(Failed::new(Kind::DeadlineExceeded, message));
             };

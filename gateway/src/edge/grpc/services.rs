@@ -10,6 +10,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, BodyStream, StreamBody};
 use hyper::body::{Frame, Incoming};
 use tonic::Status;
+use tonic::codec::CompressionEncoding;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
@@ -20,6 +21,8 @@ use crate::edge::Edge;
 use crate::edge::reply::Failed;
 use crate::upstream::{Body, BodyError};
 
+/// The largest message of a question.
+const QUESTION_BYTES_MAX: usize = 64 << 10;
 /// How often a watcher's answer is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -31,11 +34,16 @@ pub(super) enum Service {
     ReflectionV1Alpha,
 }
 
+macro_rules! bounded {
+    ($service:expr) => {
+        $service.max_decoding_message_size(QUESTION_BYTES_MAX).accept_compressed(CompressionEncoding::Gzip)
+    };
+}
+
 impl Service {
-    /// The one at a path.
-    pub(super) fn at(path: &str) -> Option<Self> {
-        let (service, _) = path.strip_prefix('/')?.split_once('/')?;
-        match service {
+    /// The one of a name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        match name {
             "grpc.health.v1.Health" => Some(Service::Health),
             "grpc.reflection.v1.ServerReflection" => Some(Service::ReflectionV1),
             "grpc.reflection.v1alpha.ServerReflection" => Some(Service::ReflectionV1Alpha),
@@ -54,13 +62,13 @@ impl Edge {
         let unbuilt = |error| reply::failed(&Failed::new(Kind::Internal, format!("reflection: {error}")));
         let request = self.ending(request);
         let answered = match service {
-            Service::Health => HealthServer::new(Asked(Arc::clone(self))).oneshot(request).await,
+            Service::Health => bounded!(HealthServer::new(Asked(Arc::clone(self)))).oneshot(request).await,
             Service::ReflectionV1 => match reflection().build_v1() {
-                Ok(service) => service.oneshot(request).await,
+                Ok(service) => bounded!(service).oneshot(request).await,
                 Err(error) => return unbuilt(error),
             },
             Service::ReflectionV1Alpha => match reflection().build_v1alpha() {
-                Ok(service) => service.oneshot(request).await,
+                Ok(service) => bounded!(service).oneshot(request).await,
                 Err(error) => return unbuilt(error),
             },
         };
@@ -71,13 +79,13 @@ impl Edge {
         }
     }
 
-    /// The same request, whose stream of messages ends when it has lasted for long enough, or the gateway goes.
+    /// The same request, whose stream of messages ends when the gateway goes.
     fn ending(
         self: &Arc<Self>,
         request: Request<Incoming>,
     ) -> Request<StreamBody<impl Stream<Item = Result<Frame<bytes::Bytes>, hyper::Error>> + Send + use<>>> {
-        let (edge, request_max) = (Arc::clone(self), self.config.load().limits.request_max);
-        let end = async move { drop(tokio::time::timeout(request_max, edge.gate.goes()).await) };
+        let edge = Arc::clone(self);
+        let end = async move { edge.gate.goes().await };
         request.map(|incoming| StreamBody::new(BodyStream::new(incoming).take_until(Box::pin(end))))
     }
 }
@@ -106,11 +114,12 @@ impl Health for Asked {
         request: tonic::Request<HealthCheckRequest>,
     ) -> Result<tonic::Response<HealthCheckResponse>, Status> {
         let service = &request.get_ref().service;
-        let unknown = || Status::not_found(format!("service '{service}' is unknown"));
+        let unknown =
+            || Status::not_found(format!("service '{service}' is not known: '' or '{}' expected", proto::SERVICE));
         Ok(tonic::Response::new(said(self.status(service).ok_or_else(unknown)?)))
     }
 
-    /// Tells what changes; ends when the gateway is about to stop, and after the longest time of a request.
+    /// Tells what changes; ends when the gateway is about to stop.
     async fn watch(
         &self,
         request: tonic::Request<HealthCheckRequest>,
@@ -126,14 +135,13 @@ impl Health for Asked {
                 tokio::time::sleep(LOOK).await;
             }
         });
-        let (edge, request_max) = (Arc::clone(&self.0), self.0.config.load().limits.request_max);
+        let edge = Arc::clone(&self.0);
         let end = async move {
-            if tokio::time::timeout(request_max, edge.gate.goes()).await.is_ok() {
-                // The watcher is told first.
-                tokio::time::sleep(2 * LOOK).await;
-            }
+            edge.gate.goes().await;
+            // The watcher is told first.
+            tokio::time::sleep(2 * LOOK).await;
         };
-        let last = stream::iter([Err(Status::unavailable("the watch ends: ask again"))]);
+        let last = stream::iter([Err(Status::unavailable("the gateway is about to stop"))]);
         Ok(tonic::Response::new(changes.take_until(Box::pin(end)).chain(last).boxed()))
     }
 }

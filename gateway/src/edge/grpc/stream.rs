@@ -3,14 +3,15 @@
 
 use std::future::pending;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use headgate_contract::proto::{ModelInferResponse, ModelStreamInferResponse};
 use headgate_contract::{Kind, header as ours};
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming};
 use prost::Message as _;
@@ -20,7 +21,7 @@ use tokio::time::sleep;
 use super::message::Messages;
 use super::{Asked, Named, full, reply};
 use crate::edge::Edge;
-use crate::edge::gate::{Buffered, Entered, Gate};
+use crate::edge::gate::{Buffered, Gate};
 use crate::edge::log::Entry;
 use crate::edge::reply::Failed;
 use crate::edge::timed::Busy;
@@ -50,23 +51,24 @@ struct Shared {
     asked: Asked,
     /// The line in the log of its next call.
     entry: Entry,
-    busy: Mutex<Busy>,
 }
 
 impl Edge {
     pub(super) fn stream(
         self: &Arc<Self>,
-        asked: Asked,
-        incoming: Incoming,
-        entry: Entry,
-        (busy, entered): (Busy, Option<Entered>),
-    ) -> Response<Body> {
-        let id = entry.id.clone();
+        request: Request<Incoming>,
+        entry: &Entry,
+        busy: Busy,
+    ) -> Result<Response<Body>, Failed> {
+        let (head, incoming) = request.into_parts();
+        let (id, entry) = (entry.id.clone(), entry.again());
+        let asked = Asked::read(head.headers, &id, &self.config.load().limits)?;
+        let held = self.hold_open(busy)?;
         let messages = Messages::new(incoming, asked.coding);
-        let shared = Arc::new(Shared { edge: Arc::clone(self), asked, entry, busy: Mutex::new(busy) });
+        let shared = Arc::new(Shared { edge: Arc::clone(self), asked, entry });
         let (sender, made) = mpsc::channel(AT_ONCE);
         tokio::spawn(async move {
-            let _entered = entered;
+            let _held = held;
             tokio::select! {
                 // Nobody is there to be answered.
                 () = sender.closed() => {}
@@ -75,7 +77,7 @@ impl Edge {
         });
         let mut response = reply::empty().map(|_| Body::Streaming(Made(made).boxed_unsync()));
         response.headers_mut().insert(ours::REQUEST_ID, id);
-        response
+        Ok(response)
     }
 }
 
@@ -87,10 +89,10 @@ impl Shared {
                 None => pending().await,
             }
         };
-        let (reads, answers_one) = (Arc::clone(&self), Arc::clone(&self));
+        let (reading, answering) = (Arc::clone(&self), Arc::clone(&self));
         let calls =
-            stream::try_unfold(messages, move |messages| Arc::clone(&reads).next(messages)).map(move |message| {
-                let shared = Arc::clone(&answers_one);
+            stream::try_unfold(messages, move |messages| Arc::clone(&reading).next(messages)).map(move |message| {
+                let shared = Arc::clone(&answering);
                 async move {
                     let (message, _held) = message?;
                     Ok(shared.answer(message).await)
@@ -123,10 +125,9 @@ impl Shared {
         let gate = &self.edge.gate;
         let mut held = gate.buffer_owned();
         let next = tokio::select! {
-            next = messages.next(limits.keep_alive, &mut held, limits, gate) => next?,
+            next = messages.next(Duration::MAX, &mut held, limits, gate) => next?,
             () = gate.goes() => return Err(Failed::new(Kind::Unavailable, "the gateway is about to stop")),
         };
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner).renew();
         Ok(next.map(|message| ((message, held), messages)))
     }
 
@@ -167,12 +168,7 @@ fn in_stream(response: &[u8]) -> Vec<u8> {
 /// What is wrong, with what tells callers which message it was.
 fn in_words(message: &[u8], failed: Failed) -> ModelStreamInferResponse {
     let named = Named::read(message).ok();
-    let of = named.map(|named| ModelInferResponse {
-        model_name: named.model.to_owned(),
-        model_version: named.version.to_owned(),
-        id: named.id.to_owned(),
-        ..ModelInferResponse::default()
-    });
+    let of = named.map(|named| ModelInferResponse { id: named.id.to_owned(), ..ModelInferResponse::default() });
     ModelStreamInferResponse { error_message: failed.message, infer_response: of }
 }
 
