@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use headgate_contract::fleet::{NUDGE_PATH, STATE_PATH, VersionState, WAIT_MS_MAX};
 use headgate_contract::proto::ModelReadyResponse;
 use headgate_contract::route::{self, Choice, Route, Target};
-use headgate_contract::{Kind, ModelName, Version, openapi};
+use headgate_contract::{Kind, ModelName, Version, openapi, repository};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Value, json};
@@ -209,24 +209,10 @@ async fn index(app: App, request: Request) -> Response<Body> {
         Ok(Err(error)) => return refused(Refusal::invalid(format!("the body can't be read: {error}"))),
         Err(_) => return refused(Refusal::new(Kind::DeadlineExceeded, "the body did not arrive in time")),
     };
-    let only_ready = match only_ready(&body) {
+    let only_ready = match repository::only_ready(&body) {
         Ok(only_ready) => only_ready,
-        Err(words) => return refused(Refusal::invalid(format!("body: {words}"))),
+        Err(words) => return refused(Refusal::invalid(words)),
     };
     let list = move || reply::json(StatusCode::OK, &index::document(&index::index(&app, only_ready)));
     fleet::blocking(list).await
-}
-
-/// What a question about the index says; the words are for the caller.
-fn only_ready(body: &[u8]) -> Result<bool, String> {
-    if body.is_empty() {
-        return Ok(false);
-    }
-    let question: Value = serde_json::from_slice(body).map_err(|e| e.to_string())?;
-    match question.as_object().map(|question| question.get("ready")) {
-        Some(None) => Ok(false),
-        Some(Some(Value::Bool(ready))) => Ok(*ready),
-        Some(Some(_)) => Err("'ready': true or false expected".to_owned()),
-        None => Err("an object expected".to_owned()),
-    }
 }

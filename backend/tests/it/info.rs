@@ -141,7 +141,7 @@ async fn models_are_listed_and_what_is_not_here_says_so() {
     get(server.addr, "/v2/models/bank/trace/setting").await.says(501, &["traced"]);
     get(server.addr, "/v2/systemsharedmemory/status").await.says(501, &["shared memory"]);
     post(server.addr, "/v2/logging", "{}").await.says(501, &["logging"]);
-    for bad in ["5", "[true]", r#"{"ready": {}}"#, "{"] {
+    for bad in ["5", "[true]", r#"{"ready": {}}"#, r#"{"ready": null}"#, "{"] {
         post(server.addr, "/v2/repository/index", bad).await.says(400, &["body"]);
     }
     post(server.addr, "/v2/repository/index", " ".repeat(70_000)).await.says(413, &["65536 bytes"]);

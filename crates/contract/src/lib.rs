@@ -6,7 +6,8 @@
 //! - [`layout`]: where things are in the bucket
 //! - [`manifest`]: what a version is; [`claim`]: who is making one
 //! - [`release`]: which versions of a model are served, and [`release::pick`]; [`catalog`]: all releases of a store
-//! - [`route`], [`header`], [`error`]: what a prediction call looks like from outside; [`openapi`]: the same, for tools
+//! - [`route`], [`header`], [`error`]: what a prediction call looks like from outside; [`openapi`]: the same, for tools;
+//!   [`repository`]: a question
 //! - [`proto`]: the messages of the gRPC door; [`wire`]: how any such message lies in bytes; [`grpc`]: what is around it;
 //!   [`statistics`]: one of them added up
 //! - [`csv`]: what a cell of CSV says
@@ -30,6 +31,7 @@ pub mod openapi;
 pub mod proto;
 pub mod real;
 pub mod release;
+pub mod repository;
 pub mod route;
 pub mod statistics;
 pub mod wire;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use headgate_contract::fleet::VersionState;
+use headgate_contract::repository::only_ready;
 use headgate_contract::{Kind, Version, openapi};
 use http::{Response, StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::Edge;
 use super::reply::{Failed, json, whole};
@@ -42,13 +43,6 @@ struct Unready {
 #[derive(Serialize)]
 struct ModelList<'a> {
     models: Vec<&'a str>,
-}
-
-/// The body of `POST /v2/repository/index`.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct IndexQuery {
-    ready: bool,
 }
 
 /// An entry of the repository index.
@@ -117,14 +111,10 @@ impl Edge {
 
     /// All models, versions, states and reasons, of all backends together.
     pub(super) async fn index(&self, body: &[u8]) -> Result<Response<Body>, Failed> {
-        let query: IndexQuery = match body.trim_ascii() {
-            [] => IndexQuery::default(),
-            body => serde_json::from_slice(body)
-                .map_err(|e| Failed::new(Kind::InvalidRequest, format!("the body is no index query: {e}")))?,
-        };
+        let only_ready = only_ready(body).map_err(|words| Failed::new(Kind::InvalidRequest, words))?;
         let snapshot = Arc::clone(&self.fleet.snapshot());
         // With many models this is long work.
-        let made = tokio::task::spawn_blocking(move || serde_json::to_vec(&index(&snapshot, query.ready)));
+        let made = tokio::task::spawn_blocking(move || serde_json::to_vec(&index(&snapshot, only_ready)));
         written(made.await, "the index")
     }
 }
