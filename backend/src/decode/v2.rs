@@ -178,7 +178,7 @@ impl<'a> Inputs<'a, '_> {
             match key.as_ref() {
                 "name" => input.head.name = Some(body.reader.text()?),
                 "datatype" => input.head.datatype = Some(body.reader.text()?),
-                "shape" => input.head.shape = Some(shape(body)?),
+                "shape" => input.head.shape = Some(shape(body, &input.head)?),
                 "parameters" => input.extensions = extensions::read(body)?,
                 "data" => self.data(body, &mut input)?,
                 _ => body.reader.skip()?,
@@ -253,7 +253,7 @@ fn name_of(head: &Head<'_>) -> String {
     shorten(head.name.as_deref().unwrap_or("?"), 80)
 }
 
-fn shape(body: &mut Body<'_>) -> Result<Vec<usize>, Refusal> {
+fn shape(body: &mut Body<'_>, head: &Head<'_>) -> Result<Vec<usize>, Refusal> {
     let mut shape = Vec::new();
     body.reader.open_array()?;
     while body.reader.element(shape.is_empty())? {
@@ -261,7 +261,12 @@ fn shape(body: &mut Body<'_>) -> Result<Vec<usize>, Refusal> {
             Some(size) if size >= 0.0 && size.fract() == 0.0 && size <= 1e15 && shape.len() < 8 => {
                 shape.push(size as usize);
             }
-            _ => return Err(body.refuse("'shape': up to 8 whole numbers from 0 up expected")),
+            _ => {
+                let name = name_of(head);
+                return Err(
+                    body.refuse(format_args!("input '{name}': 'shape': up to 8 whole numbers from 0 up expected"))
+                );
+            }
         }
     }
     Ok(shape)
