@@ -9,8 +9,9 @@ use tokio::net::TcpStream;
 
 /// What a connection of HTTP/2 begins with.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// How long to wait for the rest of a preface that came in parts: no client sends it so.
-const PART: Duration = Duration::from_millis(5);
+/// How often to look for the rest of a preface that came in parts, and how many times: no client sends it so.
+const PART: Duration = Duration::from_millis(10);
+const PARTS_MAX: usize = 100;
 
 /// Calls at once on one connection; a client keeps others back.
 const STREAMS_MAX: u32 = 256;
@@ -21,14 +22,16 @@ const STREAM_WINDOW: u32 = 512 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// What waits to be sent, of a call.
 const SEND_BUFFER: usize = 256 << 10;
-/// Calls that a client may take back before they were looked at, and ours to reset, before the connection ends.
-const RESETS_MAX: usize = 64;
+/// Calls that a client may take back before they were looked at; then the connection ends.
+const TAKEN_BACK_MAX: usize = 64;
+/// Calls that are refused as they break the protocol, those beyond the bound on calls at once too; then it ends.
+const REFUSED_MAX: usize = 1024;
 
-/// Whether a connection speaks HTTP/2; none where it closes before it says.
+/// Whether a connection speaks HTTP/2; none where it closes before it says, or says nothing for so long.
 pub(super) async fn is_spoken(stream: &TcpStream, patience: Duration) -> Option<bool> {
     let peeked = async {
         let mut bytes = [0; PREFACE.len()];
-        loop {
+        for _ in 0..PARTS_MAX {
             let count = stream.peek(&mut bytes).await.ok()?;
             let came = bytes.get(..count).unwrap_or_default();
             match PREFACE.strip_prefix(came) {
@@ -38,6 +41,7 @@ pub(super) async fn is_spoken(stream: &TcpStream, patience: Duration) -> Option<
                 Some(_) => tokio::time::sleep(PART).await,
             }
         }
+        Some(false)
     };
     tokio::time::timeout(patience, peeked).await.ok()?
 }
@@ -52,8 +56,8 @@ pub(super) fn builder(patience: Duration) -> Builder<TokioExecutor> {
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
-        .max_pending_accept_reset_streams(RESETS_MAX)
-        .max_local_error_reset_streams(RESETS_MAX)
+        .max_pending_accept_reset_streams(TAKEN_BACK_MAX)
+        .max_local_error_reset_streams(REFUSED_MAX)
         .keep_alive_interval(patience)
         .keep_alive_timeout(patience);
     http
