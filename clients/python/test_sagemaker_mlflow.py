@@ -106,7 +106,7 @@ def test_sagemaker_says_our_words(sagemaker):
     refused(400, "'bank'", "'age'", "row 0", body=wrong, ContentType="application/json")
     refused(400, "'bank'", "'age'", "row 1", body="age,job\n41,clerk\nold,clerk\n", ContentType="text/csv")
     refused(400, "'bank'", body='age,job\n41,"cle', ContentType="text/csv")
-    refused(415, "'image/png'", body=b"\x89PNG", ContentType="image/png")
+    refused(400, "JSON", body=b"\x89PNG", ContentType="image/png")
 
 
 def test_missing_values_in_csv(sagemaker, bank):
