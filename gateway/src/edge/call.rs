@@ -53,7 +53,7 @@ impl Call {
     }
 
     /// The same at the path that names the model: a backend's default model may be another.
-    pub(super) fn to_invocations(mut self) -> Self {
+    pub(super) fn at_invocations(mut self) -> Self {
         let query = self.path.query().map(|query| format!("?{query}")).unwrap_or_default();
         // A name that was read fits a path.
         if let Ok(path) = format!("/endpoints/{}/invocations{query}", self.target).parse() {

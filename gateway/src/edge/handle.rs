@@ -61,7 +61,7 @@ impl Edge {
                 self.predict_door(&call, unread, entry).await
             }
             Route::Invocations => {
-                let call = Call::new(head, self.default_target()?, &entry.id, limits)?.to_invocations();
+                let call = Call::new(head, self.default_target()?, &entry.id, limits)?.at_invocations();
                 self.predict_door(&call, unread, entry).await
             }
             Route::ModelStatus(target) => {
