@@ -86,6 +86,8 @@ pub struct Limits {
     pub compute_threads: usize,
     /// The most such calls that wait.
     pub compute_queue_max: usize,
+    /// The shortest reply that is compressed, in bytes, where the caller takes that.
+    pub compress_bytes_min: usize,
 }
 
 /// What bounds loading.

@@ -70,6 +70,7 @@ pub struct LimitsWritten {
     pub body_timeout_ms: u64,
     pub compute_threads: usize,
     pub compute_queue_max: usize,
+    pub compress_bytes_min: usize,
 }
 
 /// `[load]`
@@ -175,6 +176,7 @@ impl Default for LimitsWritten {
             body_timeout_ms: 30_000,
             compute_threads: 0,
             compute_queue_max: 256,
+            compress_bytes_min: 16_384,
         }
     }
 }
@@ -276,6 +278,7 @@ impl LimitsWritten {
             body_timeout: at_least("limits.body_timeout_ms", self.body_timeout_ms, 1)?,
             compute_threads: or_cores(self.compute_threads),
             compute_queue_max: one_or_more("limits.compute_queue_max", self.compute_queue_max)?,
+            compress_bytes_min: self.compress_bytes_min,
         })
     }
 }

@@ -65,7 +65,12 @@ fn too_large(most: u64) -> Refusal {
 impl Held {
     /// Nothing yet.
     pub(super) fn new(app: &App) -> Self {
-        Self { all: Arc::clone(&app.bodies_bytes), bytes: 0, most: app.shared.limits.bodies_bytes_max }
+        Self::of(&app.bodies_bytes, app.shared.limits.bodies_bytes_max)
+    }
+
+    /// Nothing yet of a bound on all.
+    pub(super) fn of(all: &Arc<AtomicU64>, most: u64) -> Self {
+        Self { all: Arc::clone(all), bytes: 0, most }
     }
 
     /// Takes so much more of the bound; refused where it is not there.
@@ -78,6 +83,11 @@ impl Held {
             return Err(Refusal::new(Kind::Overloaded, words));
         }
         Ok(())
+    }
+
+    /// Adds what another holds.
+    pub(super) fn join(&mut self, mut other: Self) {
+        self.bytes += std::mem::take(&mut other.bytes);
     }
 
     /// A part of it, to be given back by itself.

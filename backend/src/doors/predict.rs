@@ -7,7 +7,7 @@ use axum::Router;
 use headgate_contract::error::ErrorBody;
 use headgate_contract::route::{self, Choice, Protocol, Route, Target};
 use headgate_contract::{Digest, Kind, header};
-use http::header::{CONNECTION, CONTENT_ENCODING};
+use http::header::CONNECTION;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::Either;
 use hyper::body::Incoming;
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 use tracing::{Level, enabled};
 
+use super::coding::{self, Packing};
 use super::reply::{self, REQUEST_ID, ReplyBody};
 use super::{App, body, form};
 use crate::dispatch::{Call, Chosen, Reply};
@@ -71,10 +72,12 @@ async fn prediction(
     let twice = ErrorBody::is_twice_at(request.uri().path());
     let shared = &app.shared;
     let (response, outcome) = match predict(app, request, started).await {
-        Ok(reply) => {
+        Ok((reply, packing)) => {
             let (version, rows) = (reply.servable.schema.version, reply.answer.rows);
             let load = shared.in_flight.load(std::sync::atomic::Ordering::Relaxed);
-            (reply::prediction(reply, load), Ok((version, rows)))
+            let mut response = reply::prediction(reply, load);
+            packing.say(response.headers_mut());
+            (response, Ok((version, rows)))
         }
         Err(refusal) => (reply::refusal_of(&refusal, twice), Err(refusal)),
     };
@@ -91,7 +94,7 @@ async fn prediction(
     response
 }
 
-async fn predict(app: &App, request: Request<Incoming>, started: Instant) -> Result<Reply, Refusal> {
+async fn predict(app: &App, request: Request<Incoming>, started: Instant) -> Result<(Reply, Packing), Refusal> {
     let shared = &app.shared;
     let (parts, incoming) = request.into_parts();
     let early = |refusal: Refusal| {
@@ -101,10 +104,17 @@ async fn predict(app: &App, request: Request<Incoming>, started: Instant) -> Res
     let (protocol, target) = target(app, &parts.method, parts.uri.path()).map_err(early)?;
     let form = form::of(protocol, &parts.headers).map_err(early)?;
     let (deadline, chosen) = read_headers(app, &parts.headers, started).map_err(early)?;
+    let coding = coding::of_body(&parts.headers).map_err(early)?;
     let _place = shared.enter().map_err(early)?;
     let until = deadline.min(started + shared.limits.body_timeout);
-    let (body, _held) = body::read(app, incoming, until).await.map_err(early)?;
-    shared.dispatch(Call { form, target, chosen, deadline, headers: &parts.headers, body }).await
+    let (mut body, mut held) = body::read(app, incoming, until).await.map_err(early)?;
+    if let Some(coding) = coding {
+        body = coding.unpack(shared, body, &mut held, deadline).await.map_err(early)?;
+    }
+    let headers = &parts.headers;
+    let mut reply = shared.dispatch(Call { form, target, chosen, deadline, headers, body }).await?;
+    let packing = coding::pack_reply(shared, headers, &mut reply.answer.body.bytes, deadline).await;
+    Ok((reply, packing))
 }
 
 fn target(app: &App, method: &Method, path: &str) -> Result<(Protocol, Target), Refusal> {
@@ -122,12 +132,6 @@ fn target(app: &App, method: &Method, path: &str) -> Result<(Protocol, Target), 
 fn read_headers(app: &App, headers: &HeaderMap, started: Instant) -> Result<(Instant, Option<Chosen>), Refusal> {
     let limits = &app.shared.limits;
     let timeout = timeout(headers)?.map_or(limits.timeout, |given| given.min(limits.timeout_max));
-    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        return Err(Refusal::new(
-            Kind::UnsupportedMedia,
-            "content-encoding: bodies are read as they are, not compressed",
-        ));
-    }
     Ok((started + timeout, chosen(headers)?))
 }
 

@@ -4,7 +4,9 @@
 mod arrow;
 mod bad_bodies;
 mod bad_versions;
+mod binary;
 mod clients;
+mod codings;
 mod doors;
 mod grpc;
 mod info;

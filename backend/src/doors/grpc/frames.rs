@@ -44,8 +44,8 @@ impl Message {
         let Some(coding) = self.coding else { return Ok(()) };
         let shared = &app.shared;
         let packed = std::mem::take(&mut self.bytes);
-        self.bytes = coding.unpack(shared, packed, shared.limits.body_bytes_max, deadline).await?;
-        self.held.take(self.bytes.len() as u64)
+        self.bytes = coding.unpack(shared, packed, &mut self.held, deadline).await?;
+        Ok(())
     }
 }
 
