@@ -131,10 +131,14 @@ fn contributions_are_asked_for_by_a_parameter() {
         (r#"{"contributions":false}"#, false),
         ("{}", false),
         ("null", false),
-        ("[true]", false),
     ] {
         for read in with(parameters) {
             assert_eq!(read.unwrap().0.contributions, asked, "{parameters}");
+        }
+    }
+    for parameters in ["[true]", "7"] {
+        for read in with(parameters) {
+            says(read, &["'parameters': an object expected"]);
         }
     }
     for (wrong, came) in
@@ -186,7 +190,7 @@ fn what_is_wrong_is_named() {
     says(read(V2, &bank(), &body), &["'score'", "'probability', 'margin'"]);
     says(read(Form::V1, &bank(), "{\"instances\":[[1,\"a\",2]"), &["ends too early"]);
     says(read(Form::V1, &bank(), r#"{"instances":[{"age":1,"age":2}]}"#), &["row 0", "'age' is sent twice"]);
-    let deep = format!("{{\"parameters\":{}", "[".repeat(10_000));
+    let deep = format!("{{\"parameters\":{{\"x\":{}", "[".repeat(10_000));
     says(read(V2, &bank(), &deep), &["nesting deeper than 64"]);
     let deep = format!("{{\"instances\":{}", "[".repeat(10_000));
     says(read(Form::V1, &bank(), &deep), &["nesting deeper than 64"]);
