@@ -62,7 +62,7 @@ mod tests {
             assert!(rest.is_some_and(|r| ["", "Version", "Label"].contains(&r)), "{method} {path}: {name}, {expected}");
             assert!(found.insert(name), "{name} twice");
         }
-        assert_eq!(found.len(), 35, "{found:?}");
+        assert_eq!(found.len(), 37, "{found:?}");
     }
 
     #[test]
