@@ -1,4 +1,4 @@
-"""Runs schemathesis over the OpenAPI documents of a running system: the server's and each model's, directly and through
+"""Runs schemathesis over the OpenAPI documents of a running system, the server's and models' own, directly and through
 the gateway.
 
 usage: run.py [ARGUMENT...]     arguments go to schemathesis
@@ -17,6 +17,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from system import System  # noqa: E402
 
+# Models that take any row at once.
+MODELS = ["bank", "grade", "kinds"]
 EXAMPLES = 40
 LIMIT_S = 300
 
@@ -25,7 +27,7 @@ def documents(system):
     """The addresses of all documents."""
     for door in ("direct", "gateway"):
         yield f"http://{system[door]}/openapi.json"
-        for model in system["models"]:
+        for model in MODELS:
             yield f"http://{system[door]}/v2/models/{model}/openapi.json"
 
 

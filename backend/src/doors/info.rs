@@ -58,7 +58,8 @@ async fn answer(State(app): State<App>, request: Request) -> Response<Body> {
     };
     let question = Question { chosen, protobuf: form::accepts(request.headers(), Content::Protobuf) };
     // Of many models, or of a model of many features.
-    let is_long = matches!(route, Route::ModelList | Route::Statistics(None) | Route::OpenApi(Some(_)));
+    let is_long =
+        matches!(route, Route::ModelList | Route::Statistics(None) | Route::OpenApi(Some(_)) | Route::ModelMetadata(_));
     let answer = move || ask(&app, route, question).unwrap_or_else(|e| reply::refusal(&e).map(Body::new));
     if is_long { fleet::blocking(answer).await } else { answer() }
 }

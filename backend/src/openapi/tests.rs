@@ -135,7 +135,7 @@ fn inputs() -> impl Strategy<Value = Vec<Input>> {
 
 /// A value that a property allows.
 fn allowed(property: &Value, choice: usize, number: f64, text: &str) -> Value {
-    if property["nullable"] == true && choice % 5 == 0 {
+    if property["nullable"] == true && choice.is_multiple_of(5) {
         return Value::Null;
     }
     if let Some(listed) = property["enum"].as_array() {
@@ -144,7 +144,7 @@ fn allowed(property: &Value, choice: usize, number: f64, text: &str) -> Value {
     match property["type"].as_str().unwrap() {
         "number" => json!(number),
         "integer" => json!(number as i64),
-        "boolean" => json!(choice % 2 == 0),
+        "boolean" => json!(choice.is_multiple_of(2)),
         _ => json!(text),
     }
 }
@@ -155,7 +155,7 @@ fn row(schema: &Value, choices: &[Index], number: f64, text: &str) -> Value {
     let properties = schema["properties"].as_object().unwrap().iter();
     let chosen = properties.zip(choices.iter().cycle()).filter_map(|((name, property), choice)| {
         let choice = choice.index(1000);
-        let absent = choice % 3 == 0 && !required.contains(&json!(name));
+        let absent = choice.is_multiple_of(3) && !required.contains(&json!(name));
         (!absent).then(|| (name.clone(), allowed(property, choice, number, text)))
     });
     Value::Object(chosen.collect())
