@@ -37,6 +37,20 @@ impl Edge {
         Ok(Chosen { model: Arc::clone(model), planned })
     }
 
+    /// Chooses the version that a question is about: where the release picks, the one with most weight.
+    pub(super) fn choose_to_ask(&self, target: &Target, headers: &HeaderMap) -> Result<Chosen, Failed> {
+        if target.choice != Choice::Any {
+            return self.choose_version(target, headers);
+        }
+        let snapshot = self.fleet.snapshot();
+        let model = find(&snapshot, target)?;
+        let config = self.config.load();
+        let plan = model.plan(&snapshot, self.fleet.now(), &config.fleet.admit)?;
+        let most = plan.serve.iter().zip(&plan.planned).max_by_key(|(serve, _)| serve.weight);
+        let (_, planned) = most.ok_or_else(|| empty(model))?;
+        Ok(Chosen { model: Arc::clone(model), planned: Arc::clone(planned) })
+    }
+
     /// Chooses as for a prediction; where nothing can answer one, whoever knows the model can tell why.
     pub(super) fn choose_to_tell(&self, target: &Target, headers: &HeaderMap) -> Result<Chosen, Failed> {
         self.choose_version(target, headers).or_else(|failed| {
@@ -109,7 +123,11 @@ fn drawn(plan: &Plan, model: &Model, headers: &HeaderMap) -> Result<Arc<Planned>
     let chosen = draw(&plan.serve, lot(&model.release, model, headers));
     let at = chosen.and_then(|chosen| plan.serve.iter().position(|serve| serve == chosen));
     let planned = at.and_then(|at| plan.planned.get(at)).cloned();
-    planned.ok_or_else(|| Failed::new(Kind::Internal, format!("model '{}' has an empty serve list", model.name)))
+    planned.ok_or_else(|| empty(model))
+}
+
+fn empty(model: &Model) -> Failed {
+    Failed::new(Kind::Internal, format!("model '{}' has an empty serve list", model.name))
 }
 
 /// A random number, or the hash of the header that the release names.

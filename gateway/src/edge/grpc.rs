@@ -263,7 +263,7 @@ impl Edge {
             }
             Method::ModelMetadata => {
                 let call = asked.question(Named::read(&message)?.target()?, "", limits)?;
-                reply::of(self.predict(&call, Bytes::new(), entry).await?, limits).await
+                reply::of(self.ask(&call, entry).await?, limits).await
             }
             Method::ModelReady => {
                 let call = asked.question(Named::read(&message)?.target()?, "/ready", limits)?;
@@ -284,7 +284,7 @@ impl Edge {
     /// A model that is known and can't answer now is not ready; one that is not known is an error.
     async fn model_ready(&self, call: &Call, limits: &Limits, entry: &mut Entry) -> Result<Response<Body>, Failed> {
         let unready = || Ok(reply::message(&proto::ModelReadyResponse { ready: false }));
-        match self.predict(call, Bytes::new(), entry).await {
+        match self.ask(call, entry).await {
             Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => unready(),
             Ok(response) => reply::of(response, limits).await,
             Err(failed) if matches!(failed.kind, Kind::Loading | Kind::Unavailable) => unready(),

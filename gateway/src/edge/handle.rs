@@ -75,7 +75,7 @@ impl Edge {
             }
             Route::ModelMetadata(target) | Route::ModelReady(target) | Route::OpenApi(Some(target)) => {
                 let call = Call::new(head, target, &entry.id, limits)?;
-                self.predict(&call, Bytes::new(), entry).await
+                self.ask(&call, entry).await
             }
             Route::Ping => self.ping(),
             Route::ModelList => self.model_list().await,

@@ -38,6 +38,12 @@ impl Edge {
         self.send(call, chosen, body, entry).await
     }
 
+    /// Answers a question about a model.
+    pub(super) async fn ask(&self, call: &Call, entry: &mut Entry) -> Result<Response<Body>, Failed> {
+        let chosen = self.choose_to_ask(&call.target, &call.headers)?;
+        self.send(call, chosen, Bytes::new(), entry).await
+    }
+
     /// Sends a call whose body is here to the backends that were chosen, until one answers.
     pub(super) async fn send(
         &self,

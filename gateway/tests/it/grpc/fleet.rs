@@ -113,6 +113,12 @@ async fn versions_get_their_weights_and_a_sticky_caller_stays() {
         second += u32::from(client.infer(&[]).await.header(header::VERSION) == "2");
     }
     assert!((60..140).contains(&second), "{second} of 400 at a weight of a quarter");
+    let asked = question("m", "", b"");
+    for _ in 0..20 {
+        let of_most = client.call("ModelMetadata", &[], &asked).await;
+        assert_eq!(of_most.header(header::VERSION), "1", "a question is about the version with most weight");
+        assert_eq!(gateway.get("/v2/models/m").await.header(header::VERSION), "1");
+    }
     for user in ["a", "b", "c", "d", "e"] {
         let by_grpc = client.infer(&[("x-user", user)]).await;
         let by_http = gateway.post("/v2/models/m/infer", &[("x-user", user)]).await;
