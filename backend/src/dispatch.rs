@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use headgate_contract::route::Target;
 use headgate_contract::{Digest, Kind, ModelName, Version};
-use headgate_engine::Outputs;
+use headgate_engine::{Batch, Outputs};
 use http::HeaderMap;
 use tokio::time::Instant;
 
@@ -142,13 +142,10 @@ impl Shared {
         if call.body.len() <= INLINE_BYTES {
             match with_desk(|desk| inline(desk, servable, call, bounds))? {
                 Ok(answer) => return Ok(answer),
-                Err(cost) => return self.elsewhere(servable, call, bounds, cost).await,
+                Err(read) => return self.elsewhere(servable, call, bounds, read).await,
             }
         }
-        // Not read yet: a value takes about so many bytes.
-        let row_bytes = 8 * servable.schema.features.len().max(1);
-        let rows = (call.body.len() / row_bytes).min(bounds.rows_max);
-        self.elsewhere(servable, call, bounds, cost(servable, rows, false)).await
+        self.elsewhere(servable, call, bounds, None).await
     }
 
     /// Rows that are scored neither here nor on a compute thread; what is large is still read and written on one.
@@ -189,20 +186,27 @@ impl Shared {
         self.compute.run(reading, deadline, move |_| Ok(Answer::new(&servable, asked, &scored))).await
     }
 
+    /// Answers a call on a compute thread, which reads what was not read before.
     async fn elsewhere(
         &self,
         servable: &Arc<Servable>,
         call: &Call<'_>,
         bounds: Bounds,
-        scoring: Duration,
+        read: Option<(Asked, Batch)>,
     ) -> Result<Answer, Refusal> {
-        let reading = reading(call);
+        let cost = match &read {
+            Some((asked, batch)) => cost(servable, batch.rows(), asked.contributions),
+            None => reading(call) + cost(servable, rows_about(servable, call, bounds), false),
+        };
         let (servable, body, form, deadline) = (Arc::clone(servable), call.body.clone(), call.form, call.deadline);
         self.compute
-            .run(reading + scoring, deadline, move |desk| {
-                let asked = desk.read(&servable, form, &body, bounds)?;
+            .run(cost, deadline, move |desk| {
+                let asked = match read {
+                    Some((asked, batch)) => desk.put(asked, batch),
+                    None => desk.read(&servable, form, &body, bounds)?,
+                };
                 // Known only now, where the body was not read before: contributions cost a multiple of scoring.
-                let scoring = cost(&servable, desk.rows(), asked.contributions);
+                let scoring = self::cost(&servable, desk.rows(), asked.contributions);
                 if asked.contributions && Instant::now() + scoring > deadline {
                     let words =
                         format!("contributions take about {} ms: they can't meet the deadline", scoring.as_millis());
@@ -220,18 +224,27 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// Answers a small call; or says what it costs to score, where that or reading it takes too long here.
+/// Answers a small call; or gives what was read of it, where scoring it takes too long here, or nothing where reading does.
 fn inline(
     desk: &mut Desk,
     servable: &Servable,
     call: &Call<'_>,
     bounds: Bounds,
-) -> Result<Result<Answer, Duration>, Refusal> {
-    let Some(asked) = read_small(desk, servable, call, bounds)? else {
-        return Ok(Err(cost(servable, (call.body.len() / 2).min(bounds.rows_max), false)));
+) -> Result<Result<Answer, Option<(Asked, Batch)>>, Refusal> {
+    let Some(asked) = read_small(desk, servable, call, bounds)? else { return Ok(Err(None)) };
+    match cost(servable, desk.rows(), asked.contributions) {
+        cost if cost > INLINE => Ok(Err(Some((asked, desk.take())))),
+        _ => desk.answer(servable, asked).map(Ok),
+    }
+}
+
+/// How many rows a body has that was not read yet: a value takes about eight bytes, in a small body two or more.
+fn rows_about(servable: &Servable, call: &Call<'_>, bounds: Bounds) -> usize {
+    let row_bytes = match call.body.len() {
+        ..=INLINE_BYTES => 2,
+        _ => 8 * servable.schema.features.len().max(1),
     };
-    let cost = cost(servable, desk.rows(), asked.contributions);
-    if cost > INLINE { Ok(Err(cost)) } else { desk.answer(servable, asked).map(Ok) }
+    (call.body.len() / row_bytes).min(bounds.rows_max)
 }
 
 /// Reads a small body; none where it has more values than may be read here.
@@ -251,7 +264,7 @@ fn reading(call: &Call<'_>) -> Duration {
 }
 
 fn cost(servable: &Servable, rows: usize, contributions: bool) -> Duration {
-    Duration::from_nanos((servable.cost_ns_per_row(contributions) * rows as f64) as u64)
+    Duration::from_nanos(servable.cost_ns(rows, contributions) as u64)
 }
 
 #[cfg(test)]
@@ -261,7 +274,7 @@ mod tests {
 
     use headgate_contract::Manifest;
     use headgate_contract::route::Choice;
-    use headgate_engine::{Batch, Format, Limits as EngineLimits, Want};
+    use headgate_engine::{Format, Limits as EngineLimits, Want};
     use serde_json::json;
 
     use super::*;

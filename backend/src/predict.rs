@@ -62,6 +62,12 @@ impl Desk {
         self.batch.rows()
     }
 
+    /// Puts rows on the desk that were taken off another.
+    pub fn put(&mut self, asked: Asked, batch: Batch) -> Asked {
+        self.batch = batch;
+        asked
+    }
+
     /// Scores the rows on the desk.
     pub fn score(&mut self, servable: &Servable, want: Want) -> Result<&Outputs, Refusal> {
         let model = &servable.schema.model;

@@ -71,11 +71,11 @@ impl Runtime {
         }
     }
 
-    /// An estimate of what a row costs to score, in nanoseconds.
-    pub fn cost_ns_per_row(&self) -> f64 {
+    /// An estimate of what rows of one call cost to score, in nanoseconds.
+    pub fn cost_ns(&self, rows: usize) -> f64 {
         match self {
-            Self::Engine(engine) => engine.cost_ns_per_row(),
-            Self::Predictor(predictor) => predictor.cost_ns_per_row(),
+            Self::Engine(engine) => engine.cost_ns(rows),
+            Self::Predictor(predictor) => predictor.cost_ns_per_row() * rows as f64,
         }
     }
 }

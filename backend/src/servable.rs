@@ -86,15 +86,16 @@ impl Servable {
         self.runtime.as_ref().map_or(0, |r| r.memory_bytes() as u64)
     }
 
-    /// An estimate of what a row costs to score, in nanoseconds; with its contributions to compute and write, where they
-    /// are asked for.
-    pub fn cost_ns_per_row(&self, contributions: bool) -> f64 {
+    /// An estimate of what rows of one call cost to score, in nanoseconds; with their contributions to compute and
+    /// write, where they are asked for.
+    pub fn cost_ns(&self, rows: usize, contributions: bool) -> f64 {
         let Some(runtime) = &self.runtime else { return 0.0 };
-        let scoring = runtime.cost_ns_per_row();
+        let scoring = runtime.cost_ns(rows);
         if !contributions {
             return scoring;
         }
-        scoring + runtime.contributions_cost_ns_per_row() + NS_PER_CONTRIBUTION * self.contributions_per_row() as f64
+        let written = NS_PER_CONTRIBUTION * self.contributions_per_row() as f64;
+        scoring + (runtime.contributions_cost_ns_per_row() + written) * rows as f64
     }
 
     /// Why contributions can't be had; none where they can.

@@ -155,8 +155,7 @@ impl<'a> Reader<'a> {
     /// before what is none.
     #[inline]
     pub fn numbers(&mut self, most: usize, into: &mut Vec<f64>) -> Result<usize> {
-        into.reserve(most.min((self.bytes.len() - self.at) / 2 + 1));
-        let mut came = 0;
+        let mut came = self.plain_numbers(most, into);
         while came < most {
             let behind = self.at;
             if came > 0 && !self.take(b',') {
@@ -177,6 +176,32 @@ impl<'a> Reader<'a> {
             came += 1;
         }
         Ok(came)
+    }
+
+    /// As [`Reader::numbers`] for numbers that look as most do, with at most one blank behind each comma; stops at others.
+    /// In variables of its own: where one number ends is where the next can be begun, and that is what takes the time.
+    #[inline]
+    fn plain_numbers(&mut self, most: usize, into: &mut Vec<f64>) -> usize {
+        let (bytes, mut at, mut end) = (self.bytes, self.at, self.at);
+        // Each takes two bytes: nothing is made for what does not come.
+        let start = into.len();
+        into.resize(start + most.min(bytes.len().saturating_sub(at) / 2), 0.0);
+        let mut came = 0;
+        for place in &mut into[start..] {
+            let window = bytes.get(at..).and_then(<[u8]>::first_chunk);
+            let Some((value, length)) = window.and_then(number::plain) else { break };
+            *place = value;
+            came += 1;
+            end = at + length;
+            match bytes.get(end..end + 2) {
+                Some(b", ") => at = end + 2,
+                Some([b',', _]) => at = end + 1,
+                _ => break,
+            }
+        }
+        into.truncate(start + came);
+        self.at = end;
+        came
     }
 
     /// Reads a value that is neither array nor object; none, and nothing read, where it is one.

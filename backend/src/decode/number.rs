@@ -58,9 +58,20 @@ pub(super) const WINDOW: usize = 32;
 #[inline(always)]
 pub(super) fn plain(window: &[u8; WINDOW]) -> Option<(f64, usize)> {
     let from = usize::from(window[0] == b'-');
-    // Most have one digit before the point. Said as a branch, as the processor then goes on before it knows.
-    let one = window[from + 1] == b'.' && window[from].is_ascii_digit();
-    let (mut digits, whole) = if one { (u64::from(window[from] - b'0'), 1) } else { eight_from(window, from) };
+    let lead = window[from].wrapping_sub(b'0');
+    // Most have one digit before the point and few behind it. Said as branches, as the processor then goes on before it
+    // knows.
+    let one = window[from + 1] == b'.' && lead < 10;
+    if one {
+        let (fraction, count) = eight_from(window, from + 2);
+        let at = from + 2 + count;
+        if count < 8 {
+            // Signed numbers become floats in one step, others in several.
+            let value = (u64::from(lead) * POWERS[count] + fraction) as i64 as f64 / EXACT[count];
+            return (count > 0 && window[at] | 0x20 != b'e').then(|| (signed(value, from), at));
+        }
+    }
+    let (mut digits, whole) = if one { (u64::from(lead), 1) } else { eight_from(window, from) };
     if whole == 0 || whole == 8 || (whole > 1 && window[from] == b'0') {
         return None;
     }
@@ -84,8 +95,13 @@ pub(super) fn plain(window: &[u8; WINDOW]) -> Option<(f64, usize)> {
     }
     // The point is no digit.
     let value = scaled(digits, -((at - from).saturating_sub(whole + 1) as i64))?;
-    // No branch: one number in two is negative, and nothing foretells which.
-    Some((f64::from_bits(value.to_bits() | (from as u64) << 63), at))
+    Some((signed(value, from), at))
+}
+
+/// A value with the sign that is 1 for negative. No branch: one number in two is, and nothing foretells which.
+#[inline(always)]
+fn signed(value: f64, sign: usize) -> f64 {
+    f64::from_bits(value.to_bits() | (sign as u64) << 63)
 }
 
 /// The number that up to eight digits from `at` on make, and how many they are. Panics beyond [`WINDOW`].
@@ -141,7 +157,7 @@ fn eight_digits(values: u64) -> u64 {
 #[inline]
 fn scaled(digits: u64, scale: i64) -> Option<f64> {
     if digits <= 1 << 53 {
-        let value = digits as f64;
+        let value = digits as i64 as f64;
         return match scale {
             0 => Some(value),
             1..=22 => Some(value * EXACT[scale as usize]),

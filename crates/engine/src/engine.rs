@@ -129,8 +129,12 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     fn output_kind(&self) -> OutputKind;
     /// How margins are summed.
     fn margin_kind(&self) -> MarginKind;
-    /// An estimate of one row's cost within a batch, in nanoseconds.
+    /// An estimate of what a row costs alone, in nanoseconds.
     fn cost_ns_per_row(&self) -> f64;
+    /// An estimate of what a batch of so many rows costs, in nanoseconds.
+    fn cost_ns(&self, rows: usize) -> f64 {
+        self.cost_ns_per_row() * rows as f64
+    }
     /// Memory held, in bytes.
     fn memory_bytes(&self) -> usize;
     /// Scores all rows of the batch. `out` is overwritten, its allocation kept.

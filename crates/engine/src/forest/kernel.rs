@@ -85,6 +85,11 @@ impl Kernel {
         self.blocks.leaves_of(tree)
     }
 
+    /// Whether blocks of rows are evaluated together.
+    pub(super) fn has_blocks(&self) -> bool {
+        self.told
+    }
+
     /// Adds the trees' leaves to `margins`, rows of `width`.
     pub(super) fn add<S: Sum>(
         &self,
