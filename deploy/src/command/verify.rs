@@ -51,7 +51,7 @@ pub(crate) async fn run(global: &Global, args: Verify) -> Result<(), CommandErro
     let (rows, tolerance) = manifest.golden.as_ref().map_or((0, 0.0), |golden| (golden.rows, golden.tolerance));
     let document = json!({
         "model": model, "version": version, "digest": digest, "golden_rows": rows,
-        "memory_bytes": servable.memory_bytes(), "cost_ns_per_row": servable.cost_ns_per_row(false),
+        "memory_bytes": servable.memory_bytes(), "cost_ns_per_row": servable.cost_ns(1, false),
     });
     output::print(global.style(), &document, || {
         let proof = match rows {
@@ -62,7 +62,7 @@ pub(crate) async fn run(global: &Global, args: Verify) -> Result<(), CommandErro
         format!(
             "version {version} of model {model} is good: digests agree, {proof}; {} in memory, about {:.1} us a row",
             super::versions::size(servable.memory_bytes()),
-            servable.cost_ns_per_row(false) / 1000.0
+            servable.cost_ns(1, false) / 1000.0
         )
     });
     Ok(())

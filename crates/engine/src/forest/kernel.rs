@@ -12,6 +12,7 @@ use crate::level::Level;
 
 /// Rows of a block.
 const WIDE: usize = 64;
+const MEDIUM: usize = 32;
 const NARROW: usize = 16;
 /// From so many rows on they are walked side by side.
 const FEW: usize = 7;
@@ -35,6 +36,7 @@ pub(crate) struct Bench {
     few: Vec<Lane<ROWS>>,
     masks: Vec<u64>,
     wide: Buffers<WIDE>,
+    medium: Buffers<MEDIUM>,
     narrow: Buffers<NARROW>,
 }
 
@@ -166,6 +168,7 @@ impl Job<'_> {
             1 => self.one::<S>(&mut bench.ranks, margins),
             rows if rows <= ROWS => self.few::<S>(&mut bench.few, margins),
             rows if rows <= NARROW => self.block::<NARROW, { arena_bytes(NARROW) }, S>(&mut bench.narrow, margins),
+            rows if rows <= MEDIUM => self.block::<MEDIUM, { arena_bytes(MEDIUM) }, S>(&mut bench.medium, margins),
             _ => self.block::<WIDE, { arena_bytes(WIDE) }, S>(&mut bench.wide, margins),
         }
     }
