@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dispatch::Shared;
 use idle::Idle;
+pub use workers::Workers;
 
 mod body;
 mod coding;
@@ -33,6 +34,7 @@ mod idle;
 mod info;
 mod predict;
 mod reply;
+mod workers;
 
 /// Everything that a door may touch.
 #[derive(Clone, Debug)]
@@ -62,7 +64,13 @@ struct Server {
 
 /// Accepts and serves connections until `stop`, then waits for calls in flight, at most `deadline`. Returns how many
 /// connections were cut off.
-pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = ()>, deadline: Duration) -> usize {
+pub async fn serve(
+    app: App,
+    workers: Workers,
+    listener: TcpListener,
+    stop: impl Future<Output = ()>,
+    deadline: Duration,
+) -> usize {
     let limits = &app.shared.limits;
     let room = Arc::new(Semaphore::new(limits.connections_max));
     let patience = limits.idle_timeout;
@@ -75,15 +83,21 @@ pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = (
             () = &mut stop => break,
             next = next => next,
         };
+        // Each runtime knows the sockets that were made in it.
+        let (Some((runtime, place)), Ok(stream)) = (workers.fewest(), stream.into_std()) else { continue };
         let (server, watcher) = (Arc::clone(&server), graceful.watcher());
-        tokio::spawn(async move {
+        runtime.spawn(async move {
+            let _held = (permit, place);
             let open = &server.app.shared.metrics.connections;
             open.increment(1.0);
-            if let Err(error) = server.connection(stream, peer, watcher).await {
-                tracing::debug!(%peer, %error, "connection");
+            let ended = match TcpStream::from_std(stream) {
+                Ok(stream) => server.connection(stream, peer, watcher).await.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%peer, error, "connection");
             }
             open.decrement(1.0);
-            drop(permit);
         });
     }
     drop(listener);
@@ -100,7 +114,7 @@ impl Server {
         let patience = app.shared.limits.idle_timeout;
         let mut http1 = hyper::server::conn::http1::Builder::new();
         // The time of a head is watched by `Idle`.
-        http1.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(64 << 10);
+        http1.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(64 << 10).writev(false);
         let (router, grpc) = (info::router(app.clone()), grpc::Door::new(app.clone()));
         Self { app, router, grpc, http1, http2: http2::builder(patience) }
     }

@@ -15,7 +15,7 @@ use crate::cache::Cache;
 use crate::compute::Compute;
 use crate::config::Config;
 use crate::dispatch::Shared;
-use crate::doors::{self, App};
+use crate::doors::{self, App, Workers};
 use crate::engines::Context;
 use crate::fleet::{Board, register};
 use crate::life::job::Workshop;
@@ -66,6 +66,8 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let announcing =
         config.register.clone().map(|r| tokio::spawn(register::announce(r, instance, address, leave.clone())));
     let board = Arc::clone(&app.shared.board);
+    let workers = Workers::start(std::thread::available_parallelism().map_or(1, usize::from));
+    let workers = workers.map_err(|e| io("start threads for connections", e))?;
     let stop = async {
         shutdown.await;
         tracing::info!(lame_duck_ms = config.drain.lame_duck.as_millis() as u64, "draining");
@@ -73,7 +75,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
         leave.cancel();
         tokio::time::sleep(config.drain.lame_duck).await;
     };
-    let cut_off = doors::serve(app, listener, stop, config.drain.deadline).await;
+    let cut_off = doors::serve(app, workers, listener, stop, config.drain.deadline).await;
     if cut_off > 0 {
         tracing::warn!(connections = cut_off, "cut off at the drain deadline");
     }

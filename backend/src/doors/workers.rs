@@ -1,0 +1,86 @@
+//! Threads that serve connections, each with a runtime of its own. A connection stays on its thread: with a runtime that
+//! shares its work, half of what a small call takes is threads that wake each other to look for some.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::runtime::{Builder, Handle};
+use tokio_util::sync::CancellationToken;
+
+/// The threads. Dropped, they end, and with them what they still serve.
+#[derive(Debug)]
+pub struct Workers {
+    workers: Vec<Worker>,
+    stopped: CancellationToken,
+}
+
+/// One thread, and how many connections it has.
+#[derive(Clone, Debug)]
+struct Worker {
+    runtime: Handle,
+    connections: Arc<AtomicUsize>,
+}
+
+/// A connection's place among those of its thread, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Place(Arc<AtomicUsize>);
+
+impl Workers {
+    /// Starts so many threads; one at least.
+    pub fn start(threads: usize) -> io::Result<Self> {
+        let mut workers = Self { workers: Vec::new(), stopped: CancellationToken::new() };
+        for _ in 0..threads.max(1) {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            workers.workers.push(Worker { runtime: runtime.handle().clone(), connections: Arc::default() });
+            let stopped = workers.stopped.clone();
+            let run = move || runtime.block_on(stopped.cancelled());
+            std::thread::Builder::new().name("headgate-door".to_owned()).spawn(run)?;
+        }
+        Ok(workers)
+    }
+
+    /// The thread with the fewest connections, and a place on it.
+    pub(super) fn fewest(&self) -> Option<(&Handle, Place)> {
+        let worker = self.workers.iter().min_by_key(|worker| worker.connections.load(Ordering::Relaxed))?;
+        worker.connections.fetch_add(1, Ordering::Relaxed);
+        Some((&worker.runtime, Place(Arc::clone(&worker.connections))))
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.stopped.cancel();
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn connections_go_where_there_are_fewest_and_end_with_the_threads() {
+        let workers = Workers::start(2).unwrap();
+        let load = || workers.workers.iter().map(|w| w.connections.load(Ordering::Relaxed)).collect::<Vec<_>>();
+        let places: Vec<Place> = (0..3).map(|_| workers.fewest().unwrap().1).collect();
+        assert_eq!(load(), [2, 1]);
+        drop(places);
+        assert_eq!(load(), [0, 0]);
+        let (runtime, place) = workers.fewest().unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel::<()>();
+        runtime.spawn(async move {
+            let _held = (place, sender);
+            std::future::pending::<()>().await;
+        });
+        drop(workers);
+        // What was served is dropped with its thread, and the sender in it.
+        assert!(receiver.recv().is_err());
+    }
+}
