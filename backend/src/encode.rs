@@ -229,6 +229,8 @@ fn number(body: &mut Vec<u8>, dtype: Dtype, value: f64) {
     if value.is_nan() {
         return body.extend_from_slice(b"null");
     }
+    // What is finite may be none as the type that callers get.
+    let value = if matches!(dtype, Dtype::Fp32 | Dtype::Fp16) { f64::from(value as f32) } else { value };
     if value.is_infinite() {
         return body.extend_from_slice(if value > 0.0 { b"\"Infinity\"" } else { b"\"-Infinity\"" });
     }
@@ -310,7 +312,7 @@ mod tests {
     fn what_json_lacks_and_f32() {
         let schema = schema(vec![output("p", Role::Value, Dtype::Fp32, 3)]);
         let asked = Asked { shape: Shape::Predictions, ..Asked::default() };
-        let text = text_of(&schema, &asked, 1, &[f64::NAN, f64::NEG_INFINITY, f64::from(0.1f32)], &[]);
+        let text = text_of(&schema, &asked, 1, &[f64::NAN, -1e300, f64::from(0.1f32)], &[]);
         assert_eq!(text, r#"{"predictions":[[null,"-Infinity",0.1]]}"#);
     }
 
