@@ -32,6 +32,7 @@ mod grpc;
 mod http2;
 mod idle;
 mod info;
+mod names;
 mod predict;
 mod reply;
 mod workers;
@@ -138,8 +139,7 @@ impl Server {
                 let (server, watched) = (&self, &idle);
                 let service = service_fn(move |request| async move {
                     let _busy = watched.busy();
-                    let router = server.router.clone();
-                    Ok::<_, Infallible>(predict::answer(&server.app, router, peer, request).await)
+                    Ok::<_, Infallible>(predict::answer(&server.app, &server.router, peer, request).await)
                 });
                 tokio::select! {
                     ended = watcher.watch(self.http1.serve_connection(stream, service)) => ended,
@@ -153,7 +153,7 @@ impl Server {
                     async move {
                         Ok::<_, Infallible>(match grpc::is(request.headers()) {
                             true => server.grpc.answer(peer, request).await,
-                            false => predict::answer(&server.app, server.router.clone(), peer, request).await,
+                            false => predict::answer(&server.app, &server.router, peer, request).await,
                         })
                     }
                 });

@@ -5,6 +5,7 @@ use headgate_contract::route::Protocol;
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 
+use super::names;
 use crate::decode::{Form, Lines};
 use crate::encode::Content;
 use crate::refusal::{Refusal, shorten};
@@ -53,7 +54,7 @@ fn lines(content: &str, headers: &HeaderMap) -> Lines {
 }
 
 fn json_bytes(headers: &HeaderMap) -> Result<Option<usize>, Refusal> {
-    let Some(value) = headers.get(JSON_LENGTH) else { return Ok(None) };
+    let Some(value) = headers.get(names::JSON_LENGTH) else { return Ok(None) };
     let length = value.to_str().ok().and_then(|text| text.parse().ok());
     let came = || shorten(&String::from_utf8_lossy(value.as_bytes()), 40);
     length.map(Some).ok_or_else(|| Refusal::invalid(format!("header {JSON_LENGTH}: '{}': a length expected", came())))

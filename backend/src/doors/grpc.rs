@@ -22,7 +22,8 @@ use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
 use super::App;
-use super::reply::{self, REQUEST_ID, ReplyBody};
+use super::names::REQUEST_ID;
+use super::reply::{self, ReplyBody};
 use crate::refusal::{Refusal, shorten};
 
 mod ask;

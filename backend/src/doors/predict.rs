@@ -16,7 +16,8 @@ use tower::ServiceExt;
 use tracing::{Level, enabled};
 
 use super::coding::{self, Packing};
-use super::reply::{self, REQUEST_ID, ReplyBody};
+use super::names::{self, REQUEST_ID};
+use super::reply::{self, ReplyBody};
 use super::{App, body, form};
 use crate::dispatch::{Call, Chosen, Reply};
 use crate::metrics::Outcome;
@@ -35,7 +36,7 @@ const PREDICTIONS: [&str; 4] = ["/v2/models/", "/v1/models/", "/invocations", "/
 /// Answers a request: predictions here, the rest in `router`.
 pub(super) async fn answer(
     app: &App,
-    router: Router,
+    router: &Router,
     peer: SocketAddr,
     request: Request<Incoming>,
 ) -> Response<ReplyBody> {
@@ -54,8 +55,8 @@ pub(super) async fn answer(
     response
 }
 
-async fn elsewhere(router: Router, request: Request<Incoming>) -> Response<ReplyBody> {
-    match router.oneshot(request).await {
+async fn elsewhere(router: &Router, request: Request<Incoming>) -> Response<ReplyBody> {
+    match router.clone().oneshot(request).await {
         Ok(response) => response.map(Either::Right),
     }
 }
@@ -137,7 +138,7 @@ fn read_headers(app: &App, headers: &HeaderMap, started: Instant) -> Result<(Ins
 
 /// The time within which an answer is of use, where the caller says it.
 pub(super) fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
-    let Some(value) = headers.get(header::TIMEOUT_MS) else { return Ok(None) };
+    let Some(value) = headers.get(names::TIMEOUT_MS) else { return Ok(None) };
     let given = value.to_str().ok().and_then(|v| v.parse::<u64>().ok()).filter(|ms| *ms > 0);
     let expected = || format!("header {}: a whole number of milliseconds expected", header::TIMEOUT_MS);
     given.map(|ms| Some(Duration::from_millis(ms))).ok_or_else(|| Refusal::invalid(expected()))
@@ -145,12 +146,12 @@ pub(super) fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> 
 
 /// The version that a gateway chose.
 pub(super) fn chosen(headers: &HeaderMap) -> Result<Option<Chosen>, Refusal> {
-    let Some(version) = headers.get(header::CHOSEN_VERSION) else { return Ok(None) };
+    let Some(version) = headers.get(names::CHOSEN_VERSION) else { return Ok(None) };
     let version = version.to_str().ok().and_then(|v| v.parse().ok());
     let version =
         version.ok_or_else(|| Refusal::invalid(format!("header {}: a version expected", header::CHOSEN_VERSION)))?;
     let digest =
-        match headers.get(header::CHOSEN_DIGEST) {
+        match headers.get(names::CHOSEN_DIGEST) {
             None => None,
             Some(digest) => Some(digest.to_str().ok().and_then(|d| d.parse::<Digest>().ok()).ok_or_else(|| {
                 Refusal::invalid(format!("header {}: a sha256 digest expected", header::CHOSEN_DIGEST))

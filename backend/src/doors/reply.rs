@@ -2,12 +2,13 @@
 
 use axum::body::Body;
 use bytes::Bytes;
+use headgate_contract::Kind;
 use headgate_contract::error::ErrorBody;
-use headgate_contract::{Kind, header};
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::{Either, Full};
 
+use super::names::{DIGEST, ERROR, IGNORED, JSON_LENGTH, LOAD, MODEL, REQUEST_ID, ROWS, VERSION};
 use crate::dispatch::Reply;
 use crate::encode::Content;
 use crate::refusal::Refusal;
@@ -17,15 +18,6 @@ use crate::servable::Servable;
 pub(super) type ReplyBody = Either<Full<Bytes>, Body>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const VERSION: HeaderName = HeaderName::from_static(header::VERSION);
-const DIGEST: HeaderName = HeaderName::from_static(header::DIGEST);
-const ROWS: HeaderName = HeaderName::from_static(header::ROWS);
-const LOAD: HeaderName = HeaderName::from_static(header::LOAD);
-const MODEL: HeaderName = HeaderName::from_static(header::MODEL);
-const IGNORED: HeaderName = HeaderName::from_static(header::IGNORED);
-const JSON_LENGTH: HeaderName = HeaderName::from_static(header::JSON_LENGTH);
-const ERROR: HeaderName = HeaderName::from_static(header::ERROR);
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static(header::REQUEST_ID);
 
 /// A prediction. `load` is the number of calls in flight.
 pub(super) fn prediction(reply: Reply, load: usize) -> Response<ReplyBody> {
