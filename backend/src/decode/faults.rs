@@ -38,8 +38,10 @@ impl Faults {
         self.rows.get(&row).map(AsRef::as_ref)
     }
 
-    /// Values of the rows that were scored, `width` a row, put where those rows were among all `rows`; NaN elsewhere.
+    /// Values of the rows that were scored, put where those rows were among all `rows`; NaN elsewhere. A row has as many
+    /// as the scored ones have; where none was scored, `width`.
     pub fn spread(&self, values: &[f64], width: usize, rows: usize) -> Vec<f64> {
+        let width = values.len().checked_div(rows.saturating_sub(self.len())).unwrap_or(width);
         let mut scored = values.chunks(width.max(1));
         let mut spread = vec![f64::NAN; width * rows];
         for (row, place) in spread.chunks_mut(width.max(1)).enumerate() {
@@ -89,6 +91,9 @@ mod tests {
         faults.add(1, "");
         let spread = faults.spread(&[1.0, 2.0, 3.0, 4.0], 2, 3);
         assert_eq!((&spread[..2], &spread[4..]), (&[1.0, 2.0][..], &[3.0, 4.0][..]));
+        // What the engine gave counts, not what the signature says of it; what it did not give stays away.
+        assert_eq!(faults.spread(&[1.0, 2.0, 3.0, 4.0], 1, 3).len(), 6);
+        assert!(faults.spread(&[], 1, 3).is_empty());
         assert!(spread[2].is_nan() && spread[3].is_nan());
         (0..3).for_each(|row| faults.add(row, ""));
         assert_eq!(faults.spread(&[], 1, 3).len(), 3);

@@ -10,6 +10,10 @@ use super::number;
 /// The deepest nesting of a value that is skipped.
 pub const DEPTH_MAX: usize = 64;
 
+/// Numbers for which room is made at once: what other values stand between them makes no room again and again for all
+/// that may still come.
+const TOGETHER: usize = 64;
+
 /// Why bytes are no JSON that we read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("body is no JSON that is read here: {what} at byte {at}")]
@@ -155,37 +159,35 @@ impl<'a> Reader<'a> {
     /// before what is none.
     #[inline]
     pub fn numbers(&mut self, most: usize, into: &mut Vec<f64>) -> Result<usize> {
-        let mut came = self.plain_numbers(most, into);
+        let mut came = 0;
         while came < most {
             let behind = self.at;
             if came > 0 && !self.take(b',') {
                 break;
             }
             self.peek();
-            let window = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk);
-            if let Some((value, length)) = window.and_then(number::plain) {
-                self.at += length;
-                into.push(value);
+            let plain = self.plain_numbers((most - came).min(TOGETHER), into);
+            if plain > 0 {
+                came += plain;
             } else if let Some(value) = self.number()? {
                 into.push(value);
+                came += 1;
             } else {
                 // What follows the comma is no number.
                 self.at = behind;
                 break;
             }
-            came += 1;
         }
         Ok(came)
     }
 
-    /// As [`Reader::numbers`] for numbers that look as most do, with at most one blank behind each comma; stops at others.
+    /// As [`Reader::numbers`] for a few that look as most do, with at most one blank behind each comma; stops at others.
     /// In variables of its own: where one number ends is where the next can be begun, and that is what takes the time.
     #[inline]
     fn plain_numbers(&mut self, most: usize, into: &mut Vec<f64>) -> usize {
         let (bytes, mut at, mut end) = (self.bytes, self.at, self.at);
-        // Each takes two bytes: nothing is made for what does not come.
         let start = into.len();
-        into.resize(start + most.min(bytes.len().saturating_sub(at) / 2), 0.0);
+        into.resize(start + most, 0.0);
         let mut came = 0;
         for place in &mut into[start..] {
             let window = bytes.get(at..).and_then(<[u8]>::first_chunk);

@@ -69,3 +69,12 @@ proptest! {
         prop_assert_eq!(ours.is_ok(), theirs.is_ok(), "{:?} {:?} {:?}", String::from_utf8_lossy(&text), ours, theirs);
     }
 }
+
+#[test]
+fn room_is_made_for_what_comes_not_for_what_might() {
+    let text = format!("{}1", "1.25,null,".repeat(50_000));
+    let (mut reader, mut numbers) = (Reader::new(text.as_bytes()), Vec::new());
+    assert_eq!(reader.numbers(1_000_000, &mut numbers), Ok(1));
+    assert!(reader.take(b',') && numbers == [1.25]);
+    assert!(numbers.capacity() < 1_000, "room for {}", numbers.capacity());
+}
