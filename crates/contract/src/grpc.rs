@@ -4,6 +4,10 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::Kind;
+use crate::route::{RouteError, Target};
+use crate::wire::{Message, WireError};
+
 /// The media type; a subtype may follow (`application/grpc+proto`).
 pub const CONTENT_TYPE: &str = "application/grpc";
 /// In requests: how long the caller waits ([`timeout`]).
@@ -18,6 +22,9 @@ pub const STATUS: &str = "grpc-status";
 pub const MESSAGE: &str = "grpc-message";
 /// The bytes before a message: whether it is compressed, and its length.
 pub const HEAD_BYTES: usize = 5;
+
+/// Fields of a message among which an [`Address`] is looked for: half a millisecond of them.
+pub const FIELDS_MAX: usize = 50_000;
 
 /// The longest text of an error that is sent, in encoded bytes: callers bound what they take of headers to 8 KiB.
 const MESSAGE_BYTES_MAX: usize = 3_000;
@@ -42,6 +49,52 @@ impl Head {
     pub fn write(self) -> [u8; HEAD_BYTES] {
         let [a, b, c, d] = self.length.to_be_bytes();
         [u8::from(self.compressed), a, b, c, d]
+    }
+}
+
+/// Whom a message about a model is for, and what its sender calls it. All that name a model do so in the same fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Address<'a> {
+    /// The model; it may end like a path (`bank/labels/canary`).
+    pub model: &'a str,
+    /// The version; empty: the one that the release picks.
+    pub version: &'a str,
+    /// The sender's name for the message.
+    pub id: &'a str,
+}
+
+impl<'a> Address<'a> {
+    /// Reads it and nothing else, among the first [`FIELDS_MAX`] fields; as always the last of several counts. Of a broken
+    /// message what came before, and why it is broken.
+    pub fn of(message: &'a [u8]) -> (Self, Result<(), WireError>) {
+        let mut address = Self::default();
+        let read = address.read(Message::new(message));
+        (address, read)
+    }
+
+    fn read(&mut self, mut fields: Message<'a>) -> Result<(), WireError> {
+        for _ in 0..FIELDS_MAX {
+            let Some(field) = fields.next()? else { break };
+            match field.number {
+                1 => self.model = field.str()?,
+                2 => self.version = field.str()?,
+                3 => self.id = field.str()?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What it names.
+    pub fn target(&self) -> Result<Target, RouteError> {
+        match self.model {
+            "" => Err(RouteError {
+                kind: Kind::InvalidRequest,
+                message: "the message has no model_name".to_owned(),
+                allow: None,
+            }),
+            model => Target::named(model, self.version),
+        }
     }
 }
 
@@ -86,7 +139,31 @@ pub fn percent_encoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use prost::Message as _;
+
     use super::*;
+    use crate::proto::ModelInferRequest;
+
+    #[test]
+    fn a_message_says_whom_it_is_for() {
+        let request = ModelInferRequest {
+            model_name: "bank/JFK".into(),
+            model_version: "7".into(),
+            id: "a".into(),
+            ..Default::default()
+        };
+        let bytes = request.encode_to_vec();
+        let (address, read) = Address::of(&bytes);
+        assert_eq!((address, read), (Address { model: "bank/JFK", version: "7", id: "a" }, Ok(())));
+        assert_eq!(address.target().unwrap().to_string(), "bank/JFK/versions/7");
+        // As Protocol Buffers have it, fields may come in any order, and the last of several counts.
+        let twice = [&[0x2a, 0][..], &bytes, &[0x12, 1, b'8']].concat();
+        assert_eq!(Address::of(&twice).0.version, "8");
+        let (address, read) = Address::of(&bytes[..bytes.len() - 1]);
+        assert!(address.version == "7" && address.id.is_empty() && read.is_err());
+        assert!(Address::default().target().unwrap_err().message.contains("model_name"));
+    }
 
     #[test]
     fn heads_read_back() {

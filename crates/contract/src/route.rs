@@ -9,6 +9,9 @@ use crate::{Kind, ModelName, Version};
 /// The longest path that is read, in bytes.
 pub const PATH_BYTES_MAX: usize = 2048;
 
+/// Why models are not loaded by calls.
+pub const NO_LOADING: &str = "models are loaded by promoting a version (`headgate promote`), not by calls";
+
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
@@ -182,9 +185,7 @@ fn unsupported(path: &str) -> Option<&'static str> {
     let path = path.strip_prefix("v2/")?;
     let (first, rest) = path.split_once('/').unwrap_or((path, ""));
     match first {
-        "repository" if rest.starts_with("models/") => {
-            Some("models are loaded by promoting a version (`headgate promote`), not by calls")
-        }
+        "repository" if rest.starts_with("models/") => Some(NO_LOADING),
         "logging" => Some("logging is set where the server is started, not by calls"),
         "trace" => Some("calls are not traced here"),
         "systemsharedmemory" | "cudasharedmemory" => Some("tensors come in the body, not in shared memory"),

@@ -12,12 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use headgate_contract::grpc::Address;
 use headgate_contract::proto::{
     self, RepositoryIndexResponse, ServerLiveResponse, ServerMetadataResponse, ServerReadyResponse,
     repository_index_response,
 };
-use headgate_contract::route::Target;
-use headgate_contract::{Kind, grpc, header as ours, wire};
+use headgate_contract::route::{self, Target};
+use headgate_contract::{Kind, grpc, header as ours};
 use http::header::{self, HeaderMap};
 use http::{HeaderValue, Method as Verb, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -78,13 +79,6 @@ struct Asked {
     coding: Option<Coding>,
 }
 
-/// What a message names; all that name a model do it in the same fields.
-struct Named<'a> {
-    model: &'a str,
-    version: &'a str,
-    id: &'a str,
-}
-
 /// Whether a request is a gRPC call.
 pub(super) fn is(headers: &HeaderMap) -> bool {
     let given = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
@@ -109,8 +103,7 @@ impl Called {
             (proto::SERVICE, "ModelStatistics") => Method::ModelStatistics,
             (proto::SERVICE, "RepositoryIndex") => Method::RepositoryIndex,
             (proto::SERVICE, "RepositoryModelLoad" | "RepositoryModelUnload") => {
-                let words = "models are loaded by promoting a version (`headgate promote`), not by calls";
-                return Err(Failed::new(Kind::Unsupported, words));
+                return Err(Failed::new(Kind::Unsupported, route::NO_LOADING));
             }
             _ => {
                 let path: String = path.chars().take(120).collect();
@@ -177,28 +170,11 @@ fn deadline(given: &HeaderValue) -> Result<Duration, Failed> {
     })
 }
 
-impl<'a> Named<'a> {
-    /// Reads model and version, and nothing else.
-    fn read(message: &'a [u8]) -> Result<Self, Failed> {
-        let broken =
-            |error: wire::WireError| Failed::new(Kind::InvalidRequest, format!("the message is broken: {error}"));
-        let mut named = Named { model: "", version: "", id: "" };
-        let mut fields = wire::Message::new(message);
-        while let Some(field) = fields.next().map_err(broken)? {
-            let text = match field.number {
-                1 => &mut named.model,
-                2 => &mut named.version,
-                3 => &mut named.id,
-                _ => continue,
-            };
-            *text = field.str().map_err(broken)?;
-        }
-        Ok(named)
-    }
-
-    fn target(&self) -> Result<Target, Failed> {
-        Ok(Target::named(self.model, self.version)?)
-    }
+/// Whom a message is for.
+fn address(message: &[u8]) -> Result<Address<'_>, Failed> {
+    let (address, read) = Address::of(message);
+    read.map_err(|error| Failed::new(Kind::InvalidRequest, format!("the message is broken: {error}")))?;
+    Ok(address)
 }
 
 impl Edge {
@@ -258,15 +234,15 @@ impl Edge {
         entry.body_bytes = message.len() as u64;
         match method {
             Method::ModelInfer => {
-                let call = asked.infer(Named::read(&message)?.target()?, &message, asked.timeout(limits), limits)?;
+                let call = asked.infer(address(&message)?.target()?, &message, asked.timeout(limits), limits)?;
                 reply::of(self.predict(&call, message, entry).await?, limits).await
             }
             Method::ModelMetadata => {
-                let call = asked.question(Named::read(&message)?.target()?, "", limits)?;
+                let call = asked.question(address(&message)?.target()?, "", limits)?;
                 reply::of(self.ask(&call, entry).await?, limits).await
             }
             Method::ModelReady => {
-                let call = asked.question(Named::read(&message)?.target()?, "/ready", limits)?;
+                let call = asked.question(address(&message)?.target()?, "/ready", limits)?;
                 self.model_ready(&call, limits, entry).await
             }
             Method::ModelStatistics => self.grpc_statistics(&asked, &message, limits, entry).await,
@@ -299,8 +275,8 @@ impl Edge {
         limits: &Limits,
         entry: &Entry,
     ) -> Result<Response<Body>, Failed> {
-        let named = Named::read(message)?;
-        let target = (!named.model.is_empty()).then(|| named.target()).transpose()?;
+        let address = address(message)?;
+        let target = (!address.model.is_empty()).then(|| address.target()).transpose()?;
         let deadline = Instant::now() + asked.timeout(limits).unwrap_or(limits.deadline);
         let counted = self.statistics(target.as_ref(), deadline, &entry.id).await?;
         let unheard = counted.unheard();
@@ -366,9 +342,9 @@ mod tests {
             ..Default::default()
         };
         let bytes = [of("m", "").encode_to_vec(), of("n", "3").encode_to_vec()].concat();
-        let named = Named::read(&bytes).unwrap();
-        assert_eq!((named.model, named.version), ("n", "3"));
-        let failed = Named::read(&bytes[..bytes.len() - 1]).err().unwrap();
+        let found = address(&bytes).unwrap();
+        assert_eq!((found.model, found.version), ("n", "3"));
+        let failed = address(&bytes[..bytes.len() - 1]).unwrap_err();
         assert!(failed.kind == Kind::InvalidRequest && failed.message.contains("byte "), "{}", failed.message);
     }
 }

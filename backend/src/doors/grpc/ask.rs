@@ -6,7 +6,7 @@ use headgate_contract::proto::{
     ServerLiveRequest, ServerLiveResponse, ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest,
     ServerReadyResponse,
 };
-use headgate_contract::route::Target;
+use headgate_contract::route::{NO_LOADING, Target};
 use http::{Request, Response};
 use http_body_util::Either;
 use hyper::body::Incoming;
@@ -92,15 +92,13 @@ fn model(
 }
 
 fn target(name: &str, version: &str) -> Result<Target, Refusal> {
-    Target::named(name, version).map_err(|error| Refusal::new(error.kind, error.message))
+    Ok(Target::named(name, version)?)
 }
 
 /// Why a method is not here.
 fn not_offered(method: &str) -> String {
     match method {
-        "RepositoryModelLoad" | "RepositoryModelUnload" => {
-            "models are loaded by promoting a version (`headgate promote`), not by calls".to_owned()
-        }
+        "RepositoryModelLoad" | "RepositoryModelUnload" => NO_LOADING.to_owned(),
         "ModelConfig" => "ModelConfig is not offered: ModelMetadata says what a model takes and gives".to_owned(),
         _ => format!("{} is not offered", shorten(method, 80)),
     }

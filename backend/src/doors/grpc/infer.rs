@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use headgate_contract::Kind;
-use headgate_contract::grpc::{ACCEPT_ENCODING, CONTENT_TYPE, ENCODING, TIMEOUT, timeout};
+use headgate_contract::grpc::{ACCEPT_ENCODING, Address, CONTENT_TYPE, ENCODING, TIMEOUT, timeout};
 use headgate_contract::route::Target;
-use headgate_contract::wire::{self, WireError};
 use http::header;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Either, Full};
@@ -24,9 +23,6 @@ use crate::dispatch::{Call, Chosen, Reply};
 use crate::metrics::Outcome;
 use crate::refusal::{Refusal, shorten};
 
-/// Fields among which a message's model is looked for: it is the first.
-const FIELDS_MAX: usize = 1000;
-
 /// What a call's headers say.
 #[derive(Clone, Debug)]
 pub(super) struct Terms {
@@ -40,14 +36,6 @@ pub(super) struct Terms {
     pub(super) coding: Option<Coding>,
     /// Whether replies may be packed so too.
     accepted: bool,
-}
-
-/// Whom a message is for, and what its sender calls it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Address<'a> {
-    pub(super) model: &'a str,
-    pub(super) version: &'a str,
-    pub(super) id: &'a str,
 }
 
 /// Answers a call.
@@ -106,13 +94,19 @@ pub(super) async fn dispatch(
     deadline: Instant,
 ) -> Result<Reply, Refusal> {
     let started = Instant::now();
-    let target = Address::of(&message.bytes)
-        .map_err(Refusal::from)
-        .and_then(|address| address.target())
-        .map_err(|refusal| early(app, started, refusal))?;
+    let target = target(&message.bytes).map_err(|refusal| early(app, started, refusal))?;
     let body = message.bytes.clone();
     let call = Call { form: Form::Protobuf, target, chosen: terms.chosen, deadline, headers, body };
     app.shared.dispatch(call).await
+}
+
+/// What a message names. Where that is known, its version says what else is wrong with it.
+fn target(message: &[u8]) -> Result<Target, Refusal> {
+    let (address, read) = Address::of(message);
+    if address.model.is_empty() {
+        read?;
+    }
+    Ok(address.target()?)
 }
 
 /// Counts a refusal before any version was found.
@@ -188,29 +182,4 @@ fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Refusal> {
         let came = shorten(&String::from_utf8_lossy(value.as_bytes()), 40);
         Refusal::new(Kind::Unsupported, format!("header {ENCODING}: '{came}': {CODINGS} expected"))
     })
-}
-
-impl<'a> Address<'a> {
-    /// Reads the first fields of a message.
-    pub(super) fn of(bytes: &'a [u8]) -> Result<Self, WireError> {
-        let (mut message, mut address) = (wire::Message::new(bytes), Self::default());
-        for _ in 0..FIELDS_MAX {
-            let Some(field) = message.next()? else { break };
-            match field.number {
-                1 => address.model = field.str()?,
-                2 => address.version = field.str()?,
-                3 => address.id = field.str()?,
-                _ if !address.model.is_empty() => break,
-                _ => {}
-            }
-        }
-        Ok(address)
-    }
-
-    fn target(&self) -> Result<Target, Refusal> {
-        if self.model.is_empty() {
-            return Err(Refusal::invalid("the message has no model_name"));
-        }
-        Target::named(self.model, self.version).map_err(|error| Refusal::new(error.kind, error.message))
-    }
 }

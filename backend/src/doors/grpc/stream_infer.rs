@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use headgate_contract::Kind;
-use headgate_contract::grpc::{CONTENT_TYPE, ENCODING};
+use headgate_contract::grpc::{Address, CONTENT_TYPE, ENCODING};
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body_util::{Either, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::super::App;
 use super::super::reply::ReplyBody;
 use super::frames::{Frames, Message, framed, packed};
-use super::infer::{self, Address, Terms};
+use super::infer::{self, Terms};
 use super::status::{refused, trailers};
 use super::stopped;
 use crate::dispatch::Reply;
@@ -135,7 +135,7 @@ impl Call {
         };
         match packed {
             Ok((frame, _)) => frame,
-            Err(refusal) => failed(&refusal, Address::of(&message.bytes).unwrap_or_default().id),
+            Err(refusal) => failed(&refusal, Address::of(&message.bytes).0.id),
         }
     }
 

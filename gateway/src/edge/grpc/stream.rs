@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::message::Messages;
-use super::{Asked, Named, full, reply};
+use super::{Asked, address, full, reply};
 use crate::edge::Edge;
 use crate::edge::gate::{Buffered, Gate};
 use crate::edge::log::Entry;
@@ -149,7 +149,7 @@ impl Shared {
         let limits = &self.edge.config.load_full().limits;
         let max = limits.in_flight_max;
         let _entered = self.edge.gate.enter(max).ok_or_else(|| full(max))?;
-        let call = self.asked.infer(Named::read(message)?.target()?, message, self.asked.patience, limits)?;
+        let call = self.asked.infer(address(message)?.target()?, message, self.asked.patience, limits)?;
         let response = self.edge.predict(&call, message.clone(), entry).await?;
         reply::message_of(response, limits).await
     }
@@ -167,7 +167,7 @@ fn in_stream(response: &[u8]) -> Vec<u8> {
 
 /// What is wrong, with what tells callers which message it was.
 fn in_words(message: &[u8], failed: Failed) -> ModelStreamInferResponse {
-    let named = Named::read(message).ok();
+    let named = address(message).ok();
     let of = named.map(|named| ModelInferResponse { id: named.id.to_owned(), ..ModelInferResponse::default() });
     ModelStreamInferResponse { error_message: failed.message, infer_response: of }
 }

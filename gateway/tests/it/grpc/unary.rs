@@ -70,7 +70,7 @@ async fn models_and_versions_are_named_as_in_paths() {
         ("m", "3", 5, "has no version 3"),
         ("m", "two", 3, "two"),
         ("m", "0", 3, "0"),
-        ("", "", 3, "empty segment"),
+        ("", "", 3, "no model_name"),
         ("../secret", "", 3, "no model name"),
     ] {
         let answer = client.call("ModelInfer", &[], &question(name, version, b"")).await;
