@@ -30,6 +30,7 @@ mod port;
 mod sample;
 
 use child::{Life, Part, Supervised};
+use port::Reserved;
 
 /// The number in the first backend's name.
 const FIRST_BACKEND: u16 = 1;
@@ -136,7 +137,7 @@ pub(crate) async fn run(global: &Global, up: Up) -> Result<ExitCode, UpError> {
 pub(crate) struct System {
     gateway: Supervised,
     gateway_address: SocketAddr,
-    backends: Vec<(Supervised, SocketAddr)>,
+    backends: Vec<(Supervised, Reserved)>,
 }
 
 impl System {
@@ -144,11 +145,11 @@ impl System {
         let mut backends = Vec::new();
         let mut next_port = BACKEND_PORT;
         for number in FIRST_BACKEND..FIRST_BACKEND + up.backends {
-            let address = port::free(next_port)?;
-            next_port = address.port().saturating_add(1);
-            backends.push((Supervised::start(backend(dir, store, up, number, address)), address));
+            let port = port::free(next_port)?;
+            next_port = port.address.port().saturating_add(1);
+            backends.push((Supervised::start(backend(dir, store, up, number, port.address)), port));
         }
-        let addresses: Vec<SocketAddr> = backends.iter().map(|(_, address)| *address).collect();
+        let addresses: Vec<SocketAddr> = backends.iter().map(|(_, port)| port.address).collect();
         let gateway = Supervised::start(gateway(dir, up, &addresses));
         Ok(Self { gateway, gateway_address: up.listen, backends })
     }
@@ -169,7 +170,7 @@ impl System {
 
     /// Backends, then the gateway, each with its address.
     fn parts(&self) -> impl Iterator<Item = (&Supervised, SocketAddr)> {
-        let backends = self.backends.iter().map(|(part, address)| (part, *address));
+        let backends = self.backends.iter().map(|(part, port)| (part, port.address));
         backends.chain(std::iter::once((&self.gateway, self.gateway_address)))
     }
 

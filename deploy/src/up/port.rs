@@ -1,6 +1,6 @@
 //! Ports: taking one, and saying by whom it is taken.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::{fs, io};
 
 /// A port that can't be had.
@@ -43,15 +43,29 @@ pub(crate) fn check(what: &'static str, address: SocketAddr, flag: &'static str)
     }
 }
 
-/// The first free loopback port from `preferred` up, else any free one.
-pub(crate) fn free(preferred: u16) -> io::Result<SocketAddr> {
-    let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    for port in preferred..preferred.saturating_add(100) {
-        if TcpListener::bind(loopback(port)).is_ok() {
-            return Ok(loopback(port));
-        }
+/// A loopback port that no other `headgate up` takes, though nothing may listen there yet, or not now.
+#[derive(Debug)]
+pub(crate) struct Reserved {
+    pub(crate) address: SocketAddr,
+    /// The same port of UDP, which nothing here speaks: held by this process alone, and free again however it ends.
+    _held: UdpSocket,
+}
+
+impl Reserved {
+    fn new(port: u16) -> io::Result<Self> {
+        let address = TcpListener::bind(loopback(port))?.local_addr()?;
+        Ok(Self { address, _held: UdpSocket::bind(address)? })
     }
-    TcpListener::bind(loopback(0))?.local_addr()
+}
+
+/// The first free loopback port from `preferred` up, else any free one.
+pub(crate) fn free(preferred: u16) -> io::Result<Reserved> {
+    let near = (preferred..preferred.saturating_add(100)).find_map(|port| Reserved::new(port).ok());
+    near.map_or_else(|| Reserved::new(0), Ok)
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 /// The process that listens on a port, in words: read from /proc, where there is one and it may be read.
@@ -98,7 +112,10 @@ mod tests {
         let error = check("the gateway's address", address, "--listen").unwrap_err().to_string();
         assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");
         assert!(error.contains("--listen"), "{error}");
-        assert_ne!(free(address.port()).unwrap(), address);
+        let reserved = free(address.port()).unwrap();
+        assert_ne!(reserved.address, address);
+        // Before anything listens there, it is taken for others.
+        assert_ne!(free(reserved.address.port()).unwrap().address, reserved.address);
         drop(held);
         assert!(check("the gateway's address", address, "--listen").is_ok());
     }

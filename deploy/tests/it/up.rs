@@ -99,7 +99,7 @@ fn without_its_store_up_goes_on_from_what_the_backends_keep() {
 fn a_killed_up_leaves_no_process_and_a_second_one_goes_on() {
     let system = System::start(&["--no-sample"]);
     let children = system.children("headgate");
-    assert_eq!(children.len(), 3);
+    assert_eq!(children.len(), 3, "{}", system.said());
     let pid = std::fs::read_to_string(system.dir.path().join(".headgate/up.lock")).unwrap().parse().unwrap();
     signal("KILL", pid);
     eventually("its children end", || {
@@ -124,6 +124,19 @@ fn a_busy_port_and_a_second_up_are_told_by_name() {
     let second = system.headgate(&["up", "--no-sample", "--listen", &free_address().to_string()]);
     let error = String::from_utf8(second.stderr).unwrap();
     assert!(error.contains("already runs"), "{error}");
+}
+
+#[test]
+fn those_that_start_at_once_take_different_ports() {
+    let systems = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..3).map(|_| scope.spawn(|| System::start(&["--no-sample"]))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
+    for system in systems {
+        let said = system.said();
+        assert_eq!(system.children("backend").len(), 2, "{said}");
+        assert!(!said.contains("is down"), "{said}");
+    }
 }
 
 #[test]
