@@ -35,6 +35,7 @@ mod v2;
 pub use csv::Lines;
 pub use faults::Faults;
 pub use ignored::Ignored;
+pub use rows::transpose;
 use json::{JsonError, Reader, Scalar};
 
 /// The most values that one call may make, in rows x features: 128 MiB.

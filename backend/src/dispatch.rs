@@ -17,6 +17,7 @@ use crate::config::Limits;
 use crate::decode::{Asked, Bounds, Form};
 use crate::encode;
 use crate::fleet::Board;
+use crate::gather::{self, Joined, Place};
 use crate::metrics::{Metrics, Outcome};
 use crate::predict::{Answer, Desk};
 use crate::refusal::Refusal;
@@ -141,8 +142,9 @@ impl Shared {
         }
         if call.body.len() <= INLINE_BYTES {
             match with_desk(|desk| inline(desk, servable, call, bounds))? {
-                Ok(answer) => return Ok(answer),
-                Err(read) => return self.elsewhere(servable, call, bounds, read).await,
+                Inline::Answered(answer) => return Ok(answer),
+                Inline::Joined(joined) => return gather::answer(joined).await,
+                Inline::Elsewhere(read) => return self.elsewhere(servable, call, bounds, read).await,
             }
         }
         self.elsewhere(servable, call, bounds, None).await
@@ -224,17 +226,23 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// Answers a small call; or gives what was read of it, where scoring it takes too long here, or nothing where reading does.
-fn inline(
-    desk: &mut Desk,
-    servable: &Servable,
-    call: &Call<'_>,
-    bounds: Bounds,
-) -> Result<Result<Answer, Option<(Asked, Batch)>>, Refusal> {
-    let Some(asked) = read_small(desk, servable, call, bounds)? else { return Ok(Err(None)) };
-    match cost(servable, desk.rows(), asked.contributions) {
-        cost if cost > INLINE => Ok(Err(Some((asked, desk.take())))),
-        _ => desk.answer(servable, asked).map(Ok),
+/// What became of a small call where it was read.
+enum Inline {
+    Answered(Answer),
+    /// It is scored with others.
+    Joined(Joined),
+    /// What was read of it, where scoring it takes too long here, or nothing where reading does.
+    Elsewhere(Option<(Asked, Batch)>),
+}
+
+fn inline(desk: &mut Desk, servable: &Arc<Servable>, call: &Call<'_>, bounds: Bounds) -> Result<Inline, Refusal> {
+    let Some(asked) = read_small(desk, servable, call, bounds)? else { return Ok(Inline::Elsewhere(None)) };
+    if cost(servable, desk.rows(), asked.contributions) > INLINE {
+        return Ok(Inline::Elsewhere(Some((asked, desk.take()))));
+    }
+    match gather::join(desk, servable, asked) {
+        Place::Among(joined) => Ok(Inline::Joined(joined)),
+        Place::Alone(asked) => desk.answer(servable, asked).map(Inline::Answered),
     }
 }
 
@@ -268,7 +276,7 @@ fn cost(servable: &Servable, rows: usize, contributions: bool) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use std::collections::BTreeMap;
 
@@ -282,7 +290,8 @@ mod tests {
     use crate::runtime::{Runtime, Scored};
     use crate::schema::Schema;
 
-    fn servable(features: usize) -> Arc<Servable> {
+    /// A model that adds its features up, and 1.
+    pub(crate) fn servable(features: usize) -> Arc<Servable> {
         let names: Vec<String> = (0..features).map(|n| format!("x{n}")).collect();
         let file = json!({
             "format": "headgate-linear/1", "features": names, "weights": vec![1.0; features], "bias": 1.0, "link": "identity"

@@ -3,6 +3,7 @@
 //! Predictions take a plain hyper service; everything else goes through axum, or tonic.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -29,6 +30,7 @@ mod coding;
 mod fleet;
 mod form;
 mod grpc;
+mod http1;
 mod http2;
 mod idle;
 mod info;
@@ -126,26 +128,14 @@ impl Server {
         stream: TcpStream,
         peer: SocketAddr,
         watcher: Watcher,
-    ) -> Result<(), hyper::Error> {
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
         let is_http2 = tokio::select! {
             spoken = http2::is_spoken(&stream, self.app.shared.limits.idle_timeout) => spoken,
             () = self.app.stopping.cancelled() => Some(false),
         };
-        let stream = TokioIo::new(stream);
         match is_http2 {
             None => Ok(()),
-            Some(false) => {
-                let idle = Idle::new();
-                let (server, watched) = (&self, &idle);
-                let service = service_fn(move |request| async move {
-                    let _busy = watched.busy();
-                    Ok::<_, Infallible>(predict::answer(&server.app, &server.router, peer, request).await)
-                });
-                tokio::select! {
-                    ended = watcher.watch(self.http1.serve_connection(stream, service)) => ended,
-                    () = idle.overdue(self.app.shared.limits.idle_timeout) => Ok(()),
-                }
-            }
+            Some(false) => self.http1(stream, peer, watcher).await,
             Some(true) => {
                 let server = Arc::clone(self);
                 let service = service_fn(move |request: Request<Incoming>| {
@@ -157,8 +147,33 @@ impl Server {
                         })
                     }
                 });
-                watcher.watch(self.http2.serve_connection(stream, service)).await
+                Ok(watcher.watch(self.http2.serve_connection(TokioIo::new(stream), service)).await?)
             }
+        }
+    }
+
+    async fn http1(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        watcher: Watcher,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let (idle, patience) = (Idle::new(), self.app.shared.limits.idle_timeout);
+        let begun = tokio::select! {
+            biased;
+            begun = http1::serve(&self.app, stream, peer, &idle) => begun?,
+            () = idle.overdue(patience) => None,
+            () = idle.stopped(&self.app.stopping) => None,
+        };
+        let Some(begun) = begun else { return Ok(()) };
+        let watched = &idle;
+        let service = service_fn(move |request| async move {
+            let _busy = watched.busy();
+            Ok::<_, Infallible>(predict::answer(&self.app, &self.router, peer, request).await)
+        });
+        tokio::select! {
+            ended = watcher.watch(self.http1.serve_connection(TokioIo::new(begun), service)) => Ok(ended?),
+            () = idle.overdue(patience) => Ok(()),
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod doors;
 pub mod encode;
 pub mod engines;
 pub mod fleet;
+pub mod gather;
 pub mod life;
 pub mod metrics;
 pub mod openapi;

@@ -3,7 +3,7 @@
 use headgate_contract::Kind;
 use headgate_engine::{Batch, Outputs, Scratch, Want};
 
-use crate::decode::{self, Asked, Bounds, CELLS_MAX, Form, Ignored, Staging};
+use crate::decode::{self, Asked, Bounds, CELLS_MAX, Form, Ignored, Staging, transpose};
 use crate::encode::{self, Encoded};
 use crate::refusal::Refusal;
 use crate::servable::Servable;
@@ -60,6 +60,17 @@ impl Desk {
     /// Rows on the desk.
     pub fn rows(&self) -> usize {
         self.batch.rows()
+    }
+
+    /// The rows on the desk.
+    pub fn batch(&self) -> &Batch {
+        &self.batch
+    }
+
+    /// Puts rows on the desk, row-major, all numbers.
+    pub fn rows_from(&mut self, values: &[f64], rows: usize) -> &mut Self {
+        transpose(values, values.len() / rows.max(1), rows, &mut self.batch);
+        self
     }
 
     /// Puts rows on the desk that were taken off another.

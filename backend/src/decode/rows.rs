@@ -152,7 +152,7 @@ impl<'v> Rows<'v> {
 }
 
 /// Row-major values into columns, in blocks of rows that fit the cache.
-pub(super) fn transpose(values: &[f64], width: usize, rows: usize, batch: &mut Batch) {
+pub fn transpose(values: &[f64], width: usize, rows: usize, batch: &mut Batch) {
     const BLOCK: usize = 64;
     batch.reset(width, rows);
     for start in (0..rows).step_by(BLOCK) {

@@ -21,8 +21,41 @@ pub(super) struct Held {
     most: u64,
 }
 
-/// Reads a body whole, by `until`. What it takes counts against the bound on all bodies until the hold is dropped.
-pub(super) async fn read(app: &App, body: Incoming, until: Instant) -> Result<(Bytes, Held), Refusal> {
+/// Where a body comes from.
+pub(super) enum Source {
+    /// It is still to be read.
+    Incoming(Incoming),
+    /// It was read, or could not be.
+    Read(Result<(Bytes, Held), Refusal>),
+}
+
+impl Source {
+    /// The body, whole, by `until`. What it takes counts against the bound on all bodies until the hold is dropped.
+    pub(super) async fn read(self, app: &App, until: Instant) -> Result<(Bytes, Held), Refusal> {
+        match self {
+            Source::Incoming(body) => read(app, body, until).await,
+            Source::Read(read) => read,
+        }
+    }
+}
+
+/// Takes what a body will need that is announced with so many bytes.
+pub(super) fn announced(app: &App, bytes: u64) -> Result<Held, Refusal> {
+    let most = app.shared.limits.body_bytes_max;
+    if bytes > most {
+        return Err(too_large(most));
+    }
+    let mut held = Held::new(app);
+    held.take(bytes)?;
+    Ok(held)
+}
+
+/// A body that comes too slowly.
+pub(super) fn late() -> Refusal {
+    Refusal::new(Kind::DeadlineExceeded, "the body did not arrive in time")
+}
+
+async fn read(app: &App, body: Incoming, until: Instant) -> Result<(Bytes, Held), Refusal> {
     let most = app.shared.limits.body_bytes_max;
     let mut held = Held::new(app);
     let announced = body.size_hint().exact();
@@ -31,7 +64,7 @@ pub(super) async fn read(app: &App, body: Incoming, until: Instant) -> Result<(B
     }
     match tokio::time::timeout_at(until, collect(body, most, &mut held)).await {
         Ok(read) => Ok((read?, held)),
-        Err(_) => Err(Refusal::new(Kind::DeadlineExceeded, "the body did not arrive in time")),
+        Err(_) => Err(late()),
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// What stands for a request that is being answered.
 const BUSY: u64 = u64::MAX;
@@ -45,6 +46,14 @@ impl Idle {
             }
             // Looked at now and then, so that one that has just begun to idle does not get all of a second time.
             tokio::time::sleep(left.min(patience / 4).max(Duration::from_millis(1))).await;
+        }
+    }
+
+    /// Waits until the connection is to end and idles. One that is busy then ends by itself.
+    pub(super) async fn stopped(&self, stopping: &CancellationToken) {
+        stopping.cancelled().await;
+        if self.since_ms.load(Relaxed) == BUSY {
+            std::future::pending().await
         }
     }
 }

@@ -20,9 +20,9 @@ pub(super) type ReplyBody = Either<Full<Bytes>, Body>;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A prediction. `load` is the number of calls in flight.
-pub(super) fn prediction(reply: Reply, load: usize) -> Response<ReplyBody> {
+pub(super) fn prediction(reply: Reply, load: usize) -> Response<Bytes> {
     let Reply { servable, answer, fallback } = reply;
-    let mut response = Response::new(Either::Left(Full::new(Bytes::from(answer.body.bytes))));
+    let mut response = Response::new(Bytes::from(answer.body.bytes));
     // Room for all that follow, at once.
     *response.headers_mut() = HeaderMap::with_capacity(12);
     let headers = response.headers_mut();
@@ -47,13 +47,13 @@ pub(super) fn prediction(reply: Reply, load: usize) -> Response<ReplyBody> {
 
 /// An error.
 pub(super) fn refusal(refusal: &Refusal) -> Response<ReplyBody> {
-    refusal_of(refusal, false)
+    refusal_of(refusal, false).map(|body| Either::Left(Full::new(body)))
 }
 
 /// An error; `twice`: as SageMaker's clients read it.
-pub(super) fn refusal_of(refusal: &Refusal, twice: bool) -> Response<ReplyBody> {
+pub(super) fn refusal_of(refusal: &Refusal, twice: bool) -> Response<Bytes> {
     let body = serde_json::to_vec(&ErrorBody::new(refusal.message.clone(), twice)).unwrap_or_default();
-    let mut response = Response::new(Either::Left(Full::new(Bytes::from(body))));
+    let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = StatusCode::from_u16(refusal.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, JSON);

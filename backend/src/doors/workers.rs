@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 
+use crate::gather;
+
 /// The threads. Dropped, they end, and with them what they still serve.
 #[derive(Debug)]
 pub struct Workers {
@@ -34,7 +36,10 @@ impl Workers {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             workers.workers.push(Worker { runtime: runtime.handle().clone(), connections: Arc::default() });
             let stopped = workers.stopped.clone();
-            let run = move || runtime.block_on(stopped.cancelled());
+            let run = move || {
+                gather::here();
+                runtime.block_on(stopped.cancelled());
+            };
             std::thread::Builder::new().name("headgate-door".to_owned()).spawn(run)?;
         }
         Ok(workers)

@@ -9,6 +9,7 @@ mod clients;
 mod codings;
 mod doors;
 mod grpc;
+mod http1;
 mod info;
 mod invocations;
 mod life;

@@ -1,0 +1,139 @@
+//! Predictions over HTTP/1.1 as nearly all of them come: a plain head and a small body, read and answered without hyper,
+//! which takes a third of a small call's time. What is anything else is left to hyper with all that was read of it.
+
+use std::io;
+use std::net::SocketAddr;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, HeaderMap};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use super::body::{self, Held, Source};
+use super::idle::Idle;
+use super::{App, predict};
+use crate::refusal::Refusal;
+pub(super) use begun::Begun;
+use head::Seen;
+
+mod begun;
+mod head;
+mod written;
+
+/// Bodies beyond this are no small ones.
+const BODY_BYTES_MAX: usize = 64 << 10;
+/// What is read at once, unless more is known to come.
+const READ_BYTES: usize = 8 << 10;
+/// What a connection keeps of its buffers while it waits for the next request.
+const KEPT_BYTES: usize = 16 << 10;
+
+/// A connection and what it uses again.
+struct Connection<'a> {
+    app: &'a App,
+    peer: SocketAddr,
+    stream: TcpStream,
+    /// What came and was not looked at.
+    read: BytesMut,
+    /// How much the last request had.
+    last_bytes: usize,
+    out: Vec<u8>,
+    path: String,
+    headers: HeaderMap,
+}
+
+/// Answers requests until one comes that hyper has to answer, which it then goes on with, or the connection ends.
+pub(super) async fn serve(app: &App, stream: TcpStream, peer: SocketAddr, idle: &Idle) -> io::Result<Option<Begun>> {
+    let (path, headers) = (String::new(), HeaderMap::new());
+    let (read, out) = (BytesMut::new(), Vec::new());
+    let mut connection = Connection { app, peer, stream, read, last_bytes: 0, out, path, headers };
+    loop {
+        match head::read(&connection.read, &mut connection.path, &mut connection.headers) {
+            Seen::Request { head_bytes, body_bytes } if predict::is_prediction(&connection.path) => {
+                let _busy = idle.busy();
+                if !connection.answer(head_bytes, body_bytes).await? || app.stopping.is_cancelled() {
+                    return Ok(None);
+                }
+            }
+            Seen::Part => {
+                if !connection.more(READ_BYTES).await? {
+                    return Ok(None);
+                }
+            }
+            _ => return Ok(Some(Begun::new(connection.read.freeze(), connection.stream))),
+        }
+    }
+}
+
+impl Connection<'_> {
+    /// Reads what comes next; answers whether anything does.
+    async fn more(&mut self, bytes: usize) -> io::Result<bool> {
+        if self.read.is_empty() {
+            if self.read.capacity() > KEPT_BYTES {
+                self.read = BytesMut::new();
+            }
+            // Connections that idle hold no buffer.
+            self.stream.readable().await?;
+        }
+        self.read.reserve(bytes.max(self.last_bytes));
+        Ok(self.stream.read_buf(&mut self.read).await? > 0)
+    }
+
+    /// Answers a request whose head is there; answers whether the connection goes on.
+    async fn answer(&mut self, head_bytes: usize, body_bytes: usize) -> io::Result<bool> {
+        let started = Instant::now();
+        drop(self.read.split_to(head_bytes));
+        self.last_bytes = head_bytes + body_bytes + 1;
+        let Some(read) = self.body(body_bytes, started).await? else { return Ok(false) };
+        let whole = read.is_ok();
+        let answer = predict::whole(self.app, self.peer, &self.path, &self.headers, Source::Read(read), started);
+        let response = tokio::select! {
+            biased;
+            response = answer => response,
+            () = gone(&self.stream) => return Ok(false),
+        };
+        let closes = !whole || response.headers().get(CONNECTION).is_some_and(|value| value == "close");
+        self.out.clear();
+        self.out.shrink_to(KEPT_BYTES);
+        written::write(&response, &mut self.out);
+        self.stream.write_all(&self.out).await?;
+        if closes {
+            self.stream.shutdown().await?;
+        }
+        Ok(!closes)
+    }
+
+    /// The body, or why it is not to be had; none where the caller went away.
+    async fn body(&mut self, bytes: usize, started: Instant) -> io::Result<Option<Result<(Bytes, Held), Refusal>>> {
+        let held = match body::announced(self.app, bytes as u64) {
+            Ok(held) => held,
+            Err(refusal) => return Ok(Some(Err(refusal))),
+        };
+        if self.read.len() < bytes {
+            let until = started + self.app.shared.limits.body_timeout;
+            let rest = async {
+                while self.read.len() < bytes {
+                    if !self.more(bytes - self.read.len()).await? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            };
+            match timeout_at(until, rest).await {
+                Ok(Ok(true)) => {}
+                Ok(ended) => return ended.map(|_| None),
+                Err(_) => return Ok(Some(Err(body::late()))),
+            }
+        }
+        Ok(Some(Ok((self.read.split_to(bytes).freeze(), held))))
+    }
+}
+
+/// Waits until the caller closes the connection: nobody needs the answer then.
+async fn gone(stream: &TcpStream) {
+    match stream.peek(&mut [0]).await {
+        Ok(0) | Err(_) => {}
+        // The next request.
+        Ok(_) => std::future::pending().await,
+    }
+}

@@ -1,0 +1,160 @@
+//! The head of a request, where it is one that nearly all predictions have.
+
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap};
+use http::{HeaderName, HeaderValue};
+
+use super::BODY_BYTES_MAX;
+
+/// Headers of a request.
+const HEADERS_MAX: usize = 32;
+/// A head that is longer is no ordinary one.
+const HEAD_BYTES_MAX: usize = 8 << 10;
+
+/// What the bytes of a connection begin with.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// A head of so many bytes and a body of so many; the headers were written down.
+    Request { head_bytes: usize, body_bytes: usize },
+    /// A part of a head.
+    Part,
+    /// Anything else, bad or just seldom: hyper knows.
+    Other,
+}
+
+/// Reads a head: `POST`, HTTP/1.1, a plain path, one plain length of the body, and no header that tells how the message or
+/// the connection is to be handled in any other way. `path` and `headers` are overwritten.
+pub(super) fn read(bytes: &[u8], path: &mut String, headers: &mut HeaderMap) -> Seen {
+    let mut slots = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut slots);
+    let head_bytes = match request.parse(bytes) {
+        Ok(httparse::Status::Complete(head_bytes)) if head_bytes <= HEAD_BYTES_MAX => head_bytes,
+        Ok(httparse::Status::Partial) if bytes.len() <= HEAD_BYTES_MAX && b"POST /".starts_with(first(bytes)) => {
+            return Seen::Part;
+        }
+        _ => return Seen::Other,
+    };
+    let target = request.path.filter(|path| path.starts_with('/') && path.bytes().all(is_plain));
+    let (Some("POST"), Some(1), Some(target)) = (request.method, request.version, target) else { return Seen::Other };
+    headers.clear();
+    let mut body_bytes = None;
+    for header in request.headers {
+        let Ok(name) = HeaderName::from_bytes(header.name.as_bytes()) else { return Seen::Other };
+        match &name {
+            &CONTENT_LENGTH if body_bytes.is_none() => match length(header.value) {
+                None => return Seen::Other,
+                length => body_bytes = length,
+            },
+            &CONNECTION if header.value.eq_ignore_ascii_case(b"keep-alive") => {}
+            name if tells_more(name) => return Seen::Other,
+            _ => match HeaderValue::from_bytes(header.value) {
+                Ok(value) => drop(headers.append(name, value)),
+                Err(_) => return Seen::Other,
+            },
+        }
+    }
+    let Some(body_bytes) = body_bytes else { return Seen::Other };
+    path.clear();
+    path.push_str(target);
+    Seen::Request { head_bytes, body_bytes }
+}
+
+/// Bytes that a request of POST begins with, as far as they came.
+fn first(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.len().min(b"POST /".len())]
+}
+
+/// What paths of predictions are made of; a question mark, or what has to be encoded, is not among it.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'_' | b'~' | b'-' | b':' | b'%')
+}
+
+/// Headers that have a say in where a message ends or what becomes of its connection; a second length too.
+fn tells_more(name: &HeaderName) -> bool {
+    use http::header::{EXPECT, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+    [CONTENT_LENGTH, CONNECTION, TRANSFER_ENCODING, EXPECT, UPGRADE, TE, TRAILER].contains(name)
+        || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
+}
+
+/// A length in plain digits, of a body that is no large one.
+fn length(value: &[u8]) -> Option<usize> {
+    let digits = (1..=7).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
+    let length = digits.then(|| value.iter().fold(0, |length, digit| 10 * length + usize::from(digit - b'0')));
+    length.filter(|length| *length <= BODY_BYTES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PLAIN: &str = "POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\nX-A: b\r\n\r\n";
+
+    fn seen(bytes: &[u8]) -> Seen {
+        read(bytes, &mut String::new(), &mut HeaderMap::new())
+    }
+
+    #[test]
+    fn a_plain_head_is_read_whole_or_waited_for() {
+        let (mut path, mut headers) = (String::from("old"), HeaderMap::new());
+        headers.insert("old", HeaderValue::from_static("1"));
+        let bytes = [PLAIN.as_bytes(), b"{}"].concat();
+        let expected = Seen::Request { head_bytes: PLAIN.len(), body_bytes: 12 };
+        assert_eq!(read(&bytes, &mut path, &mut headers), expected);
+        assert_eq!(path, "/v1/models/m:predict");
+        assert_eq!(
+            headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes())).collect::<Vec<_>>(),
+            [("host", b"x".as_slice()), ("x-a", b"b")]
+        );
+        for end in 0..PLAIN.len() {
+            assert_eq!(seen(&PLAIN.as_bytes()[..end]), Seen::Part, "{end}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_plain_is_left_to_hyper() {
+        let with = |header: &str| PLAIN.replace("X-A: b", header);
+        for other in [
+            PLAIN.replace("POST", "GET"),
+            PLAIN.replace("HTTP/1.1", "HTTP/1.0"),
+            PLAIN.replace("/v1", "http://x/v1"),
+            PLAIN.replace(":predict", ":predict?a=b"),
+            PLAIN.replace("Content-Length: 12\r\n", ""),
+            PLAIN.replace("12", "65537"),
+            PLAIN.replace("12", "00000012"),
+            PLAIN.replace("12", "1_2"),
+            PLAIN.replace("12", ""),
+            PLAIN.replace("12", "+12"),
+            with("content-length: 12"),
+            with("transfer-encoding: chunked"),
+            with("transfer-encoding: identity"),
+            with("expect: 100-continue"),
+            with("connection: close"),
+            with("connection: keep-alive, x-a"),
+            with("upgrade: h2c"),
+            with("te: trailers"),
+            with("x : y"),
+            with("x"),
+            with(&format!("x: {}", "y".repeat(HEAD_BYTES_MAX))),
+            with(&"x: y\r\n".repeat(HEADERS_MAX)),
+        ] {
+            assert_eq!(seen(other.as_bytes()), Seen::Other, "{other}");
+        }
+        assert_ne!(seen(with("connection: Keep-Alive").as_bytes()), Seen::Other);
+        // A part of what can't become plain is not waited for.
+        assert_eq!(seen(b"GET /"), Seen::Other);
+        assert_eq!(seen(&[b"POST /".as_slice(), &vec![b'x'; HEAD_BYTES_MAX]].concat()), Seen::Other);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_seen(mut bytes in Just(PLAIN.as_bytes().to_vec()), at in 0..PLAIN.len(), byte in any::<u8>()) {
+            bytes[at] = byte;
+            if let Seen::Request { head_bytes, body_bytes } = seen(&bytes) {
+                prop_assert!(head_bytes <= bytes.len() && body_bytes <= BODY_BYTES_MAX);
+                prop_assert!(bytes[..head_bytes].ends_with(b"\n\r\n") || bytes[..head_bytes].ends_with(b"\n\n"));
+            }
+        }
+    }
+}
