@@ -14,6 +14,7 @@ mod build;
 mod kernel;
 #[allow(unsafe_code)]
 mod lanes;
+mod plan;
 mod shap;
 mod slots;
 #[allow(unsafe_code)]
@@ -216,10 +217,10 @@ impl Engine for ForestEngine {
         step * self.forest.steps + 8.0 * self.forest.slots.len() as f64 + 10.0 * self.margin_width() as f64 + 20.0
     }
 
-    /// Blocks of rows take a quarter of that a row, and a little for those that are not full.
+    /// As the blocks that the rows are split into cost.
     fn cost_ns(&self, rows: usize) -> f64 {
-        let blocks = self.kernel.as_ref().is_some_and(Kernel::has_blocks) && rows > 16;
-        self.cost_ns_per_row() * rows as f64 * if blocks { 0.3 } else { 1.0 }
+        let blocks = self.kernel.as_ref().is_some_and(Kernel::has_blocks);
+        self.cost_ns_per_row() * if blocks { plan::cost(rows) } else { rows as f64 }
     }
 
     fn memory_bytes(&self) -> usize {

@@ -66,6 +66,20 @@ impl Buckets {
         u32::from(start) + near.iter().map(|t| u32::from(*t < value)).sum::<u32>()
     }
 
+    /// [`Buckets::rank`] of each.
+    #[inline(always)]
+    pub(super) fn ranks<const W: usize>(&self, values: &[f64; W]) -> [u32; W] {
+        let mut ranks = values.map(|value| self.bucket(value) as u32);
+        for (rank, value) in ranks.iter_mut().zip(values) {
+            let start = usize::from(self.starts[*rank as usize % COUNT]);
+            // SAFETY: as in `rank`.
+            let near = unsafe { self.sorted.get_unchecked(start..start + NEAR) };
+            let below: [u8; NEAR] = std::array::from_fn(|n| u8::from(near[n] < *value));
+            *rank = start as u32 + u32::from_ne_bytes(below).count_ones();
+        }
+        ranks
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         size_of::<Self>() + COUNT + size_of_val(&*self.sorted)
     }

@@ -1,21 +1,15 @@
 //! Which way rows are scored, and with which instructions.
 
 use super::Forest;
-use super::blocks::{self, Arena, Blocks, Leaves, arena_bytes};
+use super::blocks::{self, Arena, Blocks, LEAVES_MAX, Leaves, arena_bytes};
 use super::lanes::{FLIP, Index, Lane, Lanes};
+use super::plan::{self, BROAD, FEW, MEDIUM, NARROW, WIDE, WIDEST};
 use super::slots::Slot;
 use super::steps::{ROWS, Ranks, Steps, Trees};
 use super::supernodes::{self, Supernodes};
 use super::walk::Sum;
 use crate::Batch;
 use crate::level::Level;
-
-/// Rows of a block.
-const WIDE: usize = 64;
-const MEDIUM: usize = 32;
-const NARROW: usize = 16;
-/// From so many rows on they are walked side by side.
-const FEW: usize = 7;
 
 /// What a forest becomes to be scored fast.
 #[derive(Debug)]
@@ -35,9 +29,11 @@ pub(crate) struct Bench {
     ranks: Ranks,
     few: Vec<Lane<ROWS>>,
     masks: Vec<u64>,
-    wide: Buffers<WIDE>,
-    medium: Buffers<MEDIUM>,
     narrow: Buffers<NARROW>,
+    medium: Buffers<MEDIUM>,
+    wide: Buffers<WIDE>,
+    broad: Buffers<BROAD>,
+    widest: Buffers<WIDEST>,
 }
 
 /// The buffers of blocks of `W` rows.
@@ -82,7 +78,7 @@ impl Kernel {
         &self.lanes
     }
 
-    /// The values of a tree's leaves, from its last node on; beyond them zeros.
+    /// The values of a tree's leaves, from its last node on.
     pub(super) fn leaves_of(&self, tree: usize) -> &[f64] {
         self.blocks.leaves_of(tree)
     }
@@ -104,11 +100,16 @@ impl Kernel {
         let mut first = 0;
         while first < batch.rows() {
             let left = batch.rows() - first;
-            let rows = match left {
-                _ if left > NARROW && self.told => left.min(WIDE),
-                _ if left > ROWS && self.told => left,
-                _ if left >= FEW => left.min(ROWS),
-                _ => 1,
+            let rows = match () {
+                _ if !self.told => {
+                    if left >= FEW {
+                        left.min(ROWS)
+                    } else {
+                        1
+                    }
+                }
+                _ if self.level == Level::Avx512 => plan::next_avx512(left),
+                _ => plan::next(left),
             };
             let job = Job { kernel: self, forest, batch, first, rows, width };
             job.run::<S>(bench, &mut margins[first * width..(first + rows) * width]);
@@ -166,10 +167,12 @@ impl Job<'_> {
     fn any<S: Sum>(&self, bench: &mut Bench, margins: &mut [f64]) {
         match self.rows {
             1 => self.one::<S>(&mut bench.ranks, margins),
-            rows if rows <= ROWS => self.few::<S>(&mut bench.few, margins),
+            _ if !self.kernel.told => self.few::<S>(&mut bench.few, margins),
             rows if rows <= NARROW => self.block::<NARROW, { arena_bytes(NARROW) }, S>(&mut bench.narrow, margins),
             rows if rows <= MEDIUM => self.block::<MEDIUM, { arena_bytes(MEDIUM) }, S>(&mut bench.medium, margins),
-            _ => self.block::<WIDE, { arena_bytes(WIDE) }, S>(&mut bench.wide, margins),
+            rows if rows <= WIDE => self.block::<WIDE, { arena_bytes(WIDE) }, S>(&mut bench.wide, margins),
+            rows if rows <= BROAD => self.block::<BROAD, { arena_bytes(BROAD) }, S>(&mut bench.broad, margins),
+            _ => self.block::<WIDEST, { arena_bytes(WIDEST) }, S>(&mut bench.widest, margins),
         }
     }
 
@@ -199,6 +202,7 @@ impl Job<'_> {
     fn block<const W: usize, const BYTES: usize, S: Sum>(&self, buffers: &mut Buffers<W>, margins: &mut [f64]) {
         let lanes = buffers.arena.lanes();
         self.kernel.lanes.rank(&self.forest.sets, self.column(), FLIP, lanes);
+        buffers.arena.mirror(self.kernel.lanes.len());
         let sums = &mut buffers.sums;
         sums.clear();
         sums.resize(self.width, [0.0; W]);
@@ -207,12 +211,9 @@ impl Job<'_> {
                 sum[r] = *margin;
             }
         }
-        self.kernel.blocks.run::<W, BYTES>(&mut buffers.arena, |tree, lanes, leaves| {
-            let sums = &mut sums[self.forest.groups[tree] as usize];
-            match leaves {
-                Leaves::Numbers(values, numbers) => add_numbers::<W, S>(sums, values, numbers),
-                Leaves::Walk(values) => self.add_walked::<W, S>(sums, values, tree, lanes),
-            }
+        self.kernel.blocks.run::<W, BYTES>(&mut buffers.arena, |lanes, leaves| match leaves {
+            Leaves::Numbers(group, trees) => add_numbers::<W, S>(&mut sums[group], trees),
+            Leaves::Walk(tree) => self.add_walked::<W, S>(sums, tree, lanes),
         });
         for (r, row) in margins.chunks_exact_mut(self.width).enumerate() {
             for (sum, margin) in sums.iter().zip(row) {
@@ -249,7 +250,9 @@ impl Job<'_> {
     }
 
     #[inline(always)]
-    fn add_walked<const W: usize, S: Sum>(&self, sums: &mut [f64; W], values: &[f64], tree: usize, lanes: &[Lane<W>]) {
+    fn add_walked<const W: usize, S: Sum>(&self, sums: &mut [[f64; W]], tree: usize, lanes: &[Lane<W>]) {
+        let values = self.kernel.blocks.leaves_of(tree);
+        let sums = &mut sums[self.forest.groups[tree] as usize];
         for first in (0..self.rows).step_by(ROWS) {
             self.kernel.steps.tree::<W, FLIP>(self.forest.roots[tree], lanes, first, |row, leaf| {
                 let sum = &mut sums[first + row];
@@ -259,22 +262,25 @@ impl Job<'_> {
     }
 }
 
+/// Adds a few trees' leaves to the rows' sums, in order.
 #[inline(always)]
-fn add_numbers<const W: usize, S: Sum>(sums: &mut [f64; W], values: &[f64], numbers: &[u8; W]) {
-    macro_rules! sized {
-        ($($n:literal),*) => {
-            match values.len() {
-                $($n => if let Ok(values) = <&[f64; $n]>::try_from(values) {
-                    for (sum, number) in sums.iter_mut().zip(numbers) {
-                        // The mask changes nothing but tells the compiler that the leaf is there.
-                        *sum = S::add(*sum, values[usize::from(*number) & ($n - 1)]);
-                    }
-                },)*
-                _ => {}
+fn add_numbers<const W: usize, S: Sum>(sums: &mut [f64; W], trees: &[(&[f64; LEAVES_MAX], &[u8; W])]) {
+    macro_rules! add {
+        ($(($values:ident, $numbers:ident)),*) => {
+            for i in 0..W {
+                let mut sum = sums[i];
+                $(sum = S::add(sum, $values[usize::from($numbers[i])]);)*
+                sums[i] = sum;
             }
         };
     }
-    sized!(2, 4, 8, 16, 32, 64, 128, 256);
+    match *trees {
+        [(a, m)] => add!((a, m)),
+        [(a, m), (b, n)] => add!((a, m), (b, n)),
+        [(a, m), (b, n), (c, o)] => add!((a, m), (b, n), (c, o)),
+        [(a, m), (b, n), (c, o), (d, p)] => add!((a, m), (b, n), (c, o), (d, p)),
+        _ => {}
+    }
 }
 
 #[cfg(test)]

@@ -255,14 +255,15 @@ impl Lanes {
         for (nth, group) in self.groups.iter().enumerate() {
             column(group.slot, &mut values);
             let mut ranks = match self.buckets.get(nth) {
-                Some(buckets) => values.map(|value| buckets.rank(value)),
+                Some(buckets) => buckets.ranks(&values),
                 None => {
                     let keys = &self.keys[group.start as usize..][..1 << group.bits];
                     search(keys, group.bits, &values.map(key))
                 }
             };
+            let missing = group.missing;
             for (rank, value) in ranks.iter_mut().zip(&values) {
-                *rank = if value.is_nan() { group.missing } else { *rank };
+                *rank = if value.is_nan() { missing } else { *rank };
             }
             let lanes = &mut out[group.lane as usize..][..group.lanes as usize];
             for (nth, lane) in lanes.iter_mut().enumerate() {

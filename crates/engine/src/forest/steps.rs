@@ -53,7 +53,7 @@ pub(super) struct Trees<'a> {
     pub(super) roots: &'a [u32],
     /// The margins that they add to.
     pub(super) groups: &'a [u32],
-    /// Where the values of their leaves begin.
+    /// Where the values of their leaves begin, and may be where the last ones end.
     pub(super) firsts: &'a [u32],
     pub(super) leaves: &'a [f64],
 }

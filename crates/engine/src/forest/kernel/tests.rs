@@ -120,7 +120,7 @@ fn batch(rows: usize, forested: &Forested, seed: u32) -> Batch {
 fn compare<S: Sum>(forested: &Forested, seed: u32) {
     let forest = build(forested);
     let width = forested.groups as usize;
-    for rows in [1, 2, 5, 8, 13, 16, 17, 64, 69, 130] {
+    for rows in [1, 2, 5, 8, 13, 16, 17, 40, 64, 69, 96, 128, 130] {
         let batch = batch(rows, forested, seed.wrapping_add(rows as u32));
         let mut expected = vec![0.5; rows * width];
         forest.add::<S>(&batch, &mut Scratch::default(), &mut expected, width);

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Every number of rows that is scored in another way.
-const ROWS_EACH: [usize; 12] = [0, 1, 6, 7, 8, 9, 16, 17, 63, 64, 65, 130];
+const ROWS_EACH: [usize; 15] = [0, 1, 6, 7, 8, 9, 16, 17, 32, 64, 65, 96, 97, 128, 130];
 
 fn leaf(value: f64) -> RawNode<'static> {
     RawNode::Leaf { value, linear: None, cover: 1.0 }
