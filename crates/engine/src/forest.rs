@@ -210,17 +210,19 @@ impl Engine for ForestEngine {
         self.parts.sums
     }
 
-    /// Fitted to `benches/score.rs` on a 3.1 GHz EPYC with AVX2, for a row alone, which costs the most: steps down trees,
-    /// slots filled, outputs made. A forest that is walked as it is takes twice the time.
     fn cost_ns_per_row(&self) -> f64 {
-        let step = if self.kernel.is_some() { 2.0 } else { 4.0 };
-        step * self.forest.steps + 8.0 * self.forest.slots.len() as f64 + 10.0 * self.margin_width() as f64 + 20.0
+        self.cost_ns(1)
     }
 
-    /// As the blocks that the rows are split into cost.
+    /// Fitted to `benches/score.rs` on a 3.1 GHz EPYC with AVX2, and rather too much: steps down trees, slots filled,
+    /// outputs made. Blocks share the first where they are spared the walk, and the second in part. A forest that is walked
+    /// as it is takes twice the time.
     fn cost_ns(&self, rows: usize) -> f64 {
-        let blocks = self.kernel.as_ref().is_some_and(Kernel::has_blocks);
-        self.cost_ns_per_row() * if blocks { plan::cost(rows) } else { rows as f64 }
+        let step = if self.kernel.is_some() { 2.0 } else { 4.0 };
+        let (spared, slots) = (self.kernel.as_ref().map_or(0.0, Kernel::spared), self.forest.slots.len() as f64);
+        let alone = spared * plan::cost(rows) + (1.0 - spared) * rows as f64;
+        let outputs = 10.0 * self.margin_width() as f64 + 20.0;
+        alone * (step * self.forest.steps + 5.0 * slots) + rows as f64 * (3.0 * slots + outputs)
     }
 
     fn memory_bytes(&self) -> usize {

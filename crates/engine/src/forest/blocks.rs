@@ -204,6 +204,18 @@ impl Blocks {
         &self.leaves[self.firsts[tree] as usize..self.firsts[tree + 1] as usize]
     }
 
+    /// The share of the trees that are evaluated whole, each counted by its depth, were it balanced.
+    pub(super) fn spared(&self) -> f64 {
+        let depths =
+            self.firsts.windows(2).map(|ends| ends[1] - ends[0]).map(|leaves| (leaves, f64::from(leaves).log2()));
+        let (mut whole, mut all) = (0.0, 0.0);
+        for (leaves, depth) in depths {
+            all += depth;
+            whole += if leaves as usize <= LEAVES_MAX { depth } else { 0.0 };
+        }
+        if all > 0.0 { whole / all } else { 1.0 }
+    }
+
     /// The values of all trees' leaves.
     pub(super) fn leaves(&self) -> &[f64] {
         &self.leaves

@@ -21,6 +21,7 @@ pub(super) struct Kernel {
     level: Level,
     /// Whether blocks of rows can be evaluated.
     told: bool,
+    spared: f64,
 }
 
 /// Buffers, for any forest.
@@ -63,7 +64,8 @@ impl Kernel {
         let supernodes = (level == Level::Avx512)
             .then(|| Supernodes::new(forest, &lanes, &index, room_bytes, |tree| blocks.leaves_at(tree)))
             .flatten();
-        Self { lanes, steps, blocks, supernodes, level, told }
+        let spared = if told { blocks.spared() } else { 0.0 };
+        Self { lanes, steps, blocks, supernodes, level, told, spared }
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -83,9 +85,9 @@ impl Kernel {
         self.blocks.leaves_of(tree)
     }
 
-    /// Whether blocks of rows are evaluated together.
-    pub(super) fn has_blocks(&self) -> bool {
-        self.told
+    /// How much of the walk down all trees blocks of rows are spared: the share of the trees that are evaluated whole.
+    pub(super) fn spared(&self) -> f64 {
+        self.spared
     }
 
     /// Adds the trees' leaves to `margins`, rows of `width`.

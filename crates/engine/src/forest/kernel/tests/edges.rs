@@ -102,6 +102,18 @@ fn thresholds_of_a_column_at_the_bounds_of_its_lanes() {
 }
 
 #[test]
+fn only_trees_that_are_evaluated_whole_are_spared_the_walk() {
+    let spared = |leaves: &[usize]| {
+        let mut builder = Builder::new(1);
+        leaves.iter().for_each(|leaves| add(&mut builder, 0, *leaves, |n| (0, n as f64)));
+        let forest = builder.finish();
+        Kernel::new(&forest, Lanes::of(&forest).unwrap(), Level::best(), usize::MAX).spared()
+    };
+    assert_eq!((spared(&[]), spared(&[1]), spared(&[256, 2])), (1.0, 1.0, 1.0));
+    assert_eq!((spared(&[257]), spared(&[16, 4096])), (0.0, 0.25));
+}
+
+#[test]
 fn forests_of_leaves_or_of_nothing() {
     let mut bench = Bench::default();
     for trees in [0, 1, 7, 8, 9, 10, 256, 257, 600] {
