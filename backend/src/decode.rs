@@ -27,6 +27,7 @@ mod number;
 mod parameters;
 mod protobuf;
 mod rows;
+mod runs;
 mod tensor;
 mod typed;
 mod v1;
@@ -35,8 +36,8 @@ mod v2;
 pub use csv::Lines;
 pub use faults::Faults;
 pub use ignored::Ignored;
-pub use rows::transpose;
 use json::{JsonError, Reader, Scalar};
+pub use rows::transpose;
 
 /// The most values that one call may make, in rows x features: 128 MiB.
 pub const CELLS_MAX: usize = 16 << 20;

@@ -6,13 +6,10 @@
 use std::borrow::Cow;
 
 use super::number;
+use super::runs::{self, Looks};
 
 /// The deepest nesting of a value that is skipped.
 pub const DEPTH_MAX: usize = 64;
-
-/// Numbers for which room is made at once: what other values stand between them makes no room again and again for all
-/// that may still come.
-const TOGETHER: usize = 64;
 
 /// Why bytes are no JSON that we read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +39,7 @@ pub enum Scalar<'a> {
 pub struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    looks: Looks,
 }
 
 type Result<T> = std::result::Result<T, JsonError>;
@@ -49,7 +47,7 @@ type Result<T> = std::result::Result<T, JsonError>;
 impl<'a> Reader<'a> {
     /// A parser at the start of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+        Self { bytes, at: 0, looks: Looks::Spaced }
     }
 
     /// How many bytes were read.
@@ -165,8 +163,10 @@ impl<'a> Reader<'a> {
             if came > 0 && !self.take(b',') {
                 break;
             }
-            self.peek();
-            let plain = self.plain_numbers((most - came).min(TOGETHER), into);
+            let plain = match self.peek() {
+                Some(b'-' | b'0'..=b'9') => self.plain_numbers((most - came).min(runs::TOGETHER), into),
+                _ => 0,
+            };
             if plain > 0 {
                 came += plain;
             } else if let Some(value) = self.number()? {
@@ -181,28 +181,31 @@ impl<'a> Reader<'a> {
         Ok(came)
     }
 
-    /// As [`Reader::numbers`] for a few that look as most do, with at most one blank behind each comma; stops at others.
-    /// In variables of its own: where one number ends is where the next can be begun, and that is what takes the time.
+    /// As [`Reader::numbers`] for a few that look as most do, for which room is made at once: what other values stand
+    /// between them makes no room again and again for all that may still come. Stops at others.
     #[inline]
     fn plain_numbers(&mut self, most: usize, into: &mut Vec<f64>) -> usize {
-        let (bytes, mut at, mut end) = (self.bytes, self.at, self.at);
         let start = into.len();
         into.resize(start + most, 0.0);
-        let mut came = 0;
-        for place in &mut into[start..] {
-            let window = bytes.get(at..).and_then(<[u8]>::first_chunk);
-            let Some((value, length)) = window.and_then(number::plain) else { break };
-            *place = value;
-            came += 1;
-            end = at + length;
-            match bytes.get(end..end + 2) {
-                Some(b", ") => at = end + 2,
-                Some([b',', _]) => at = end + 1,
-                _ => break,
-            }
+        let (mut came, mut end) = match self.looks {
+            Looks::Spaced => runs::short::<2>(self.bytes, self.at, &mut into[start..]),
+            Looks::Dense => runs::short::<1>(self.bytes, self.at, &mut into[start..]),
+            Looks::Other => (0, self.at),
+        };
+        let mut short = true;
+        if came == 0 {
+            (came, end, short) = runs::other(self.bytes, self.at, &mut into[start..]);
         }
         into.truncate(start + came);
         self.at = end;
+        self.looks = match self.rest() {
+            _ if !short => Looks::Other,
+            [b',', b' ', b'-' | b'0'..=b'9', ..] => Looks::Spaced,
+            [b',', b'-' | b'0'..=b'9', ..] => Looks::Dense,
+            [b']', ..] if self.looks == Looks::Other => Looks::Spaced,
+            [b']', ..] => self.looks,
+            _ => Looks::Other,
+        };
         came
     }
 

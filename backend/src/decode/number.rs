@@ -6,7 +6,7 @@
 //! the standard library.
 
 /// The powers of ten that an f64 holds exactly.
-const EXACT: [f64; 23] = [
+pub(super) const EXACT: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
     1e21, 1e22,
 ];
@@ -50,7 +50,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<(f64, usize), &'static str> {
     slow(&bytes[..at]).map(|value| (value, at))
 }
 
-/// Bytes that [`plain`] looks at.
+/// Bytes that [`plain`] looks at, and [`runs`](super::runs) for short ones.
 pub(super) const WINDOW: usize = 32;
 
 /// Reads what most numbers look like, and answers as [`read`] does: up to eight digits, then up to 17 behind a point; no
@@ -146,7 +146,7 @@ fn digits_from(bytes: &[u8], mut at: usize, digits: &mut u64) -> usize {
 
 /// The number that eight digits make, the first in the lowest byte (Lemire, "Quickly parsing eight digits", 2018).
 #[inline]
-fn eight_digits(values: u64) -> u64 {
+pub(super) fn eight_digits(values: u64) -> u64 {
     let pairs = values.wrapping_mul(10).wrapping_add(values >> 8);
     let outer = (pairs & 0x0000_00ff_0000_00ff).wrapping_mul(0x000f_4240_0000_0064);
     let inner = ((pairs >> 16) & 0x0000_00ff_0000_00ff).wrapping_mul(0x0000_2710_0000_0001);
@@ -203,7 +203,7 @@ fn divided(digits: u64, power: usize) -> f64 {
 }
 
 /// 10^0 to 10^8.
-const POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+pub(super) const POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
 /// The first 128 bits of 1 / 5^n, rounded up, for n of 0 to 27.
 const RECIPROCALS: [u128; 28] = {
