@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use headgate_loadtests::driver::schedule::Law;
+use headgate_loadtests::origin;
 use headgate_loadtests::report::Files;
 use headgate_loadtests::scenario::{kill_backend, many_models, positive, publish_to_serving, serving, swap_under_load};
 
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     ManyModels(many_models::Options),
     /// Processor time and latency of several servers that answer the same calls
     Serving(serving::Options),
+    /// A server whose every reply is the same: what stands behind the proxies of a bench
+    Origin(origin::Options),
 }
 
 /// `loadtests run`.
@@ -72,6 +75,9 @@ pub(crate) struct Run {
     /// How requests arrive
     #[arg(long, default_value = "poisson")]
     pub(crate) arrivals: Law,
+    /// Send and read bytes, without a client library: for servers that cost less than one
+    #[arg(long)]
+    pub(crate) bare: bool,
     /// The seed of the arrivals
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) seed: u64,

@@ -6,6 +6,7 @@
 //! lets the rest wait in line, which their latency includes. It shares the machine with what it measures, so it never
 //! spins; how late it was itself is measured too ([`tally::Tally::lag`]).
 
+mod bare;
 mod connection;
 pub mod control;
 pub mod expect;
@@ -63,6 +64,9 @@ pub struct Plan {
     pub scores: Option<Scores>,
     /// The names of the phases, at least one; the load begins in the first.
     pub phases: Vec<String>,
+    /// Whether requests go and replies come as bytes, without a client library: takes two thirds of the time, but knows neither
+    /// versions nor chunks, and a server that closes an idle connection costs it a request.
+    pub bare: bool,
 }
 
 /// How requests arrive.

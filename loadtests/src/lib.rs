@@ -5,9 +5,12 @@
 //! - [`driver`]: sends requests by a schedule and measures their replies
 //! - [`system`]: starts, kills and stops the parts
 //! - [`scenario`]: what is done to a system under load, and what must hold
+//! - [`origin`]: a server that costs next to nothing, for benches of what is in front of it
 //! - [`report`]: what was found, as text, JSON and a page with a plot
 
 pub mod driver;
+pub mod origin;
 pub mod report;
 pub mod scenario;
 pub mod system;
+mod wire;

@@ -7,6 +7,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use headgate_loadtests::origin;
 use headgate_loadtests::report::Report;
 use headgate_loadtests::scenario::{kill_backend, many_models, publish_to_serving, serving, swap_under_load};
 use tokio::signal::unix::{SignalKind, signal};
@@ -49,5 +50,10 @@ async fn scenario(command: &Command) -> Result<Report, Box<dyn Error>> {
         Command::PublishToServing(options) => publish_to_serving::run(options).await?,
         Command::ManyModels(options) => many_models::run(options).await?,
         Command::Serving(options) => serving::run(options).await?,
+        // Answers until it is told to end.
+        Command::Origin(options) => {
+            origin::run(options).await?;
+            return Err("origin ended".into());
+        }
     })
 }

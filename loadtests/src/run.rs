@@ -48,6 +48,7 @@ pub(crate) async fn run(options: &Run) -> Result<Report, RunError> {
         expect: None,
         scores: None,
         phases: vec!["all".to_owned()],
+        bare: options.bare,
     };
     let driven = driver::start(plan)?.finish().await?;
     let mut report = Report::new("run");

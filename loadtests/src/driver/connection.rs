@@ -12,10 +12,10 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
+use super::bare;
 use super::expect::version_of;
 use super::failure::Failure;
 use super::pool::{Call, Pool};
-use super::scores::Scores;
 use super::tally::Answer;
 
 /// The longest reply that is read, in bytes.
@@ -29,19 +29,22 @@ const WORDS_MAX: usize = 300;
 const PAUSE: Duration = Duration::from_millis(10);
 
 type Sender = SendRequest<Full<Bytes>>;
-type Failed = (Failure, String);
+pub(super) type Failed = (Failure, String);
 
 /// Serves the pool's requests until the load has ended.
 pub(super) async fn serve(pool: Rc<Pool>) {
-    let mut sender: Option<Sender> = None;
+    let (mut sender, mut open): (Option<Sender>, Option<bare::Open>) = (None, None);
     while let Some(call) = pool.next().await {
         let deadline = (call.due + pool.plan.timeout).into();
-        let result = timeout_at(deadline, exchange(&pool, &mut sender, call)).await;
+        let result = match pool.plan.bare {
+            true => timeout_at(deadline, bare::exchange(&pool, &mut open, call)).await,
+            false => timeout_at(deadline, exchange(&pool, &mut sender, call)).await,
+        };
         let result = result.unwrap_or_else(|_| Err((Failure::Timeout, format!("after {:?}", pool.plan.timeout))));
         let lost = result.is_err();
         pool.end(call, result);
         if lost {
-            sender = None;
+            (sender, open) = (None, None);
             if pool.plan.load.is_closed() {
                 // Else a refused connection would be tried again as fast as the machine can.
                 tokio::time::sleep(PAUSE).await;
@@ -115,8 +118,7 @@ async fn read(pool: &Pool, call: Call, response: Response<Incoming>) -> Result<A
     };
     let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let success = parts.status.is_success();
-    let looked_at = |scores: &&Scores| success && pool.control.progress().0.is_multiple_of(scores.every.max(1));
-    if let Some(scores) = pool.plan.scores.as_ref().filter(looked_at) {
+    if let Some(scores) = pool.looked_at().filter(|_| success) {
         scores.check(&parts.headers, call.body, &body).map_err(|words| (Failure::Scores, words))?;
     }
     let expect = pool.plan.expect.as_ref().filter(|_| success);
@@ -129,7 +131,7 @@ async fn read(pool: &Pool, call: Call, response: Response<Incoming>) -> Result<A
     })
 }
 
-fn words(body: &[u8]) -> String {
+pub(super) fn words(body: &[u8]) -> String {
     String::from_utf8_lossy(&body[..body.len().min(WORDS_MAX)]).into_owned()
 }
 

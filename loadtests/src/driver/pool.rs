@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 
 use super::Plan;
+use super::bare;
 use super::connection::serve;
 use super::control::{Change, Control};
 use super::failure::Failure;
+use super::scores::Scores;
 use super::tally::{Ended, Tally};
 
 /// How many requests may wait for a connection; more fail at once.
@@ -32,6 +34,8 @@ pub(super) struct Call {
 pub(super) struct Pool {
     pub(super) plan: Plan,
     pub(super) control: Control,
+    /// The plan's requests as bytes, where they go so.
+    pub(super) requests: Vec<Vec<u8>>,
     started: Instant,
     tally: RefCell<Tally>,
     line: RefCell<VecDeque<Call>>,
@@ -51,6 +55,7 @@ impl Pool {
     pub(super) fn new(plan: Plan, control: Control, started: Instant, changes: mpsc::Sender<Change>) -> Rc<Self> {
         Rc::new(Self {
             tally: RefCell::new(Tally::new(&plan.phases)),
+            requests: if plan.bare { bare::requests(&plan) } else { Vec::new() },
             plan,
             control,
             started,
@@ -114,6 +119,11 @@ impl Pool {
             self.idle.set(self.idle.get() + 1);
             self.wake.notified().await;
         }
+    }
+
+    /// The scores that the next reply must carry, where it is one of those that are looked at.
+    pub(super) fn looked_at(&self) -> Option<&Scores> {
+        self.plan.scores.as_ref().filter(|scores| self.control.progress().0.is_multiple_of(scores.every.max(1)))
     }
 
     /// Counts how a request ended.

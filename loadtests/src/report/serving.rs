@@ -24,9 +24,9 @@ pub struct Cell {
     pub requests: u64,
     /// Requests of all rounds that failed.
     pub failed: u64,
-    /// Processor time a request, of all of the server's processes, in microseconds.
+    /// Processor time a request, of all of the server's own processes, in microseconds.
     pub cpu_us: Spread,
-    /// The same by process; what a process began counts with it.
+    /// The same by process, those beside the server's own too; what a process began counts with it.
     pub cpu_us_by_process: BTreeMap<String, Spread>,
     /// Median latency, in microseconds.
     pub p50_us: Spread,

@@ -76,7 +76,7 @@ async fn start(plan: &Plan, options: &Options, left_out: &mut Vec<LeftOut>) -> R
     let mut stands = Vec::new();
     for server in &plan.servers {
         progress(&format!("starting {}", server.name));
-        match Stand::start(server, plan.tolerance, &options.logs).await? {
+        match Stand::start(server, plan, &options.logs).await? {
             Ok(stand) => stands.push(stand),
             Err(why) => leave_out(left_out, &server.name, None, why),
         }

@@ -181,6 +181,7 @@ impl Stage {
             scores: None,
             expect: (!self.expect.versions.is_empty()).then(|| self.expect.clone()),
             phases: phases.iter().map(|phase| (*phase).to_owned()).collect(),
+            bare: false,
         }
     }
 }

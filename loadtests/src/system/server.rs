@@ -30,6 +30,9 @@ pub struct Command {
     /// Its environment, beside this process's own.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
+    /// Whether it is only what the server needs beside it: its processor time is told, but is not the server's.
+    #[serde(default)]
+    pub beside: bool,
 }
 
 /// A running server. Dropped, its processes are killed, with the processes that those began.

@@ -22,6 +22,7 @@ fn plan(url: &str, rate_per_s: f64, duration_ms: u64) -> Plan {
         expect: None,
         scores: None,
         phases: vec!["all".to_owned()],
+        bare: false,
     }
 }
 
@@ -171,4 +172,26 @@ fn a_closed_loop_is_as_fast_as_its_replies() {
     let driven = drive(Plan { load: Load::Closed, connections: 4, ..plan(&server.url("/x"), 0.0, 500) });
     let ended = driven.tally.ended();
     assert!((8..=204).contains(&ended), "{ended} replies of 10 ms on 4 connections in 500 ms");
+}
+
+#[test]
+fn bytes_are_counted_as_a_library_s_requests_are() {
+    let server = server::start(|at, body| match at {
+        20 => Act::Reset,
+        30 => Act::Cut,
+        40 => Act::Reply(503, Vec::new(), "busy".to_owned()),
+        _ => reply(1, body),
+    });
+    let driven = drive(Plan { bare: true, ..plan(&server.url("/x"), 500.0, 201) });
+    let phase = &driven.tally.phases[0];
+    let expected = [(Failure::Reset, 1), (Failure::Eof, 1), (Failure::Status, 1)];
+    assert_eq!((phase.succeeded(), phase.failures.clone()), (97, expected.into()));
+    assert!(driven.tally.examples.iter().any(|example| example.words.contains("503: busy")));
+}
+
+#[test]
+fn bytes_that_are_no_reply_are_garbled() {
+    let server = server::start(|_, _| Act::Reply(200, vec![("content-length", "nought".into())], String::new()));
+    let driven = drive(Plan { bare: true, ..plan(&server.url("/x"), 100.0, 101) });
+    assert_eq!(driven.tally.phases[0].failures, [(Failure::Garbled, 10)].into());
 }

@@ -3,5 +3,6 @@
 
 mod command;
 mod driver;
+mod origin;
 mod server;
 mod serving;

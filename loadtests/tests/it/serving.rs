@@ -22,7 +22,10 @@ fn server(name: &str, program: &str, url: &str, dir: &Path) -> Value {
     });
     json!({
         "name": name,
-        "processes": [{"name": format!("{name}-process"), "program": program, "arguments": ["60"]}],
+        "processes": [
+            {"name": format!("{name}-process"), "program": program, "arguments": ["60"]},
+            {"name": format!("{name}-beside"), "program": "sh", "arguments": ["-c", "while :; do :; done"], "beside": true},
+        ],
         "calls": {"row": call},
     })
 }
@@ -49,6 +52,7 @@ fn servers_are_measured_side_by_side_and_wrong_ones_left_out() {
     let dir = calls();
     let plan = json!({
         "tolerance": 1e-6,
+        "bare": true,
         "servers": [
             server("right", "sleep", &right.url("/p"), dir.path()),
             server("wrong", "sleep", &wrong.url("/p"), dir.path()),
@@ -69,7 +73,9 @@ fn servers_are_measured_side_by_side_and_wrong_ones_left_out() {
     assert_eq!(names, [(Some("right"), Some("two")), (Some("right"), Some("half"))], "{text}");
     let per_s = |at: usize| cells[at]["per_s"]["median"].as_f64().unwrap();
     assert!(per_s(0) > per_s(1) && cells[0]["failed"] == 0, "{text}");
-    assert!(cells[0]["cpu_us_by_process"]["right-process"]["median"].is_number());
+    let cpu = |process: &str| cells[0]["cpu_us_by_process"][process]["median"].as_f64().unwrap();
+    assert_eq!(cells[0]["cpu_us"]["median"].as_f64().unwrap(), cpu("right-process"));
+    assert!(cpu("right-beside") > cpu("right-process"));
     let left_out = report["serving"]["left_out"].as_array().unwrap();
     let why = |at: usize| left_out[at]["why"].as_str().unwrap();
     assert_eq!(left_out.len(), 3, "{text}");

@@ -18,6 +18,9 @@ use crate::system::server::Command;
 pub(super) struct Plan {
     /// How far from the expected a score may be.
     pub(super) tolerance: f64,
+    /// Whether calls go as bytes, without a client library.
+    #[serde(default)]
+    pub(super) bare: bool,
     /// In the order in which they are measured.
     pub(super) servers: Vec<ServerPlan>,
     /// In the order in which they are measured.

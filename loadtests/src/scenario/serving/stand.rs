@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::plan::{Call, Case, ServerPlan};
+use super::plan::{Call, Case, Plan as ServingPlan, ServerPlan};
 use crate::driver::schedule::Law;
 use crate::driver::{self, Driven, Load, Plan};
 use crate::report::{Cell, Spread};
@@ -32,6 +32,7 @@ pub(super) struct Stand {
     pub(super) plan: ServerPlan,
     calls: HashMap<String, Call>,
     server: Server,
+    bare: bool,
 }
 
 /// One measurement.
@@ -39,8 +40,9 @@ pub(super) struct Stand {
 pub(super) struct Measured {
     requests: u64,
     failed: u64,
-    /// Processor time a request, in microseconds, by process.
-    cpu_us: BTreeMap<String, f64>,
+    /// Processor time a request, in microseconds: the server's, and by process.
+    cpu_us: f64,
+    cpu_us_by_process: BTreeMap<String, f64>,
     p50_us: u64,
     p99_us: u64,
     pub(super) per_s: f64,
@@ -51,18 +53,18 @@ impl Stand {
     /// Starts a server and waits until it answers one of its calls; why it does not comes in words.
     pub(super) async fn start(
         plan: &ServerPlan,
-        tolerance: f64,
+        of: &ServingPlan,
         logs: &Path,
     ) -> Result<Result<Self, String>, ScenarioError> {
         let mut calls = HashMap::new();
         for (name, call) in &plan.calls {
-            calls.insert(name.clone(), call.load(tolerance)?);
+            calls.insert(name.clone(), call.load(of.tolerance)?);
         }
         let server = match Server::start(&plan.processes, logs) {
             Ok(server) => server,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        let mut stand = Self { plan: plan.clone(), calls, server };
+        let mut stand = Self { plan: plan.clone(), calls, server, bare: of.bare };
         let started = Instant::now();
         // In turn: a server need not take all of them.
         for call in plan.calls.keys().cycle() {
@@ -103,7 +105,7 @@ impl Stand {
         let before = self.server.cpu();
         let driven = self.drive(&case.call, load, case.clients, duration, LOOKED_AT).await?;
         let requests = driven.tally.ended();
-        let cpu_us = self.server.cpu().into_iter().zip(before).map(|((name, after), (_, before))| {
+        let by_process = self.server.cpu().into_iter().zip(before).map(|((name, after), (_, before))| {
             (name, after.saturating_sub(before).as_secs_f64() * 1e6 / requests.max(1) as f64)
         });
         let latency = driven.tally.phases.first().map(|phase| (phase.quantile_us(0.5), phase.quantile_us(0.99)));
@@ -111,7 +113,10 @@ impl Stand {
         let failed = driven.tally.failed();
         let per_s = requests.saturating_sub(failed) as f64 / driven.length.as_secs_f64();
         let failures = words(&driven).take(FAILURES_MAX).collect();
-        Ok(Measured { requests, failed, cpu_us: cpu_us.collect(), p50_us, p99_us, per_s, failures })
+        let cpu_us_by_process: BTreeMap<String, f64> = by_process.collect();
+        let own = self.plan.processes.iter().filter(|process| !process.beside);
+        let cpu_us = own.filter_map(|process| cpu_us_by_process.get(&process.name)).sum();
+        Ok(Measured { requests, failed, cpu_us, cpu_us_by_process, p50_us, p99_us, per_s, failures })
     }
 
     /// Stops it.
@@ -140,6 +145,7 @@ impl Stand {
             expect: None,
             scores: Some(scores),
             phases: vec!["all".to_owned()],
+            bare: self.bare,
         };
         Ok(driver::start(plan)?.finish().await?)
     }
@@ -149,15 +155,16 @@ impl Measured {
     /// The rounds of one server with one case.
     pub(super) fn cell(rounds: &[Measured], server: &str, case: &str) -> Cell {
         let spread = |of: fn(&Measured) -> f64| Spread::of(rounds.iter().map(of));
-        let processes = rounds.iter().flat_map(|round| round.cpu_us.keys());
-        let by_process = processes
-            .map(|name| (name.clone(), Spread::of(rounds.iter().filter_map(|round| round.cpu_us.get(name).copied()))));
+        let processes = rounds.iter().flat_map(|round| round.cpu_us_by_process.keys());
+        let by_process = processes.map(|name| {
+            (name.clone(), Spread::of(rounds.iter().filter_map(|round| round.cpu_us_by_process.get(name).copied())))
+        });
         Cell {
             server: server.to_owned(),
             case: case.to_owned(),
             requests: rounds.iter().map(|round| round.requests).sum(),
             failed: rounds.iter().map(|round| round.failed).sum(),
-            cpu_us: spread(|round| round.cpu_us.values().sum()),
+            cpu_us: spread(|round| round.cpu_us),
             cpu_us_by_process: by_process.collect(),
             p50_us: spread(|round| round.p50_us as f64),
             p99_us: spread(|round| round.p99_us as f64),

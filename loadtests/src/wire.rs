@@ -1,0 +1,89 @@
+//! HTTP/1.1 as bytes, so far as the cheap parts of a bench need it: messages with a `content-length`, on kept connections.
+
+use httparse::{Error, Status};
+
+/// The most headers of a message.
+const HEADERS_MAX: usize = 64;
+/// The longest head, in bytes; a longer one is no message.
+pub(crate) const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// Where a message's parts are in its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// Bytes of the head, the empty line included.
+    pub(crate) head: usize,
+    /// Bytes of the body.
+    pub(crate) body: usize,
+}
+
+impl Span {
+    /// Bytes of the whole message.
+    pub(crate) fn whole(self) -> usize {
+        self.head.saturating_add(self.body)
+    }
+}
+
+/// A request's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RequestHead<'b> {
+    /// Path and query.
+    pub(crate) path: &'b str,
+    /// Where it is.
+    pub(crate) span: Span,
+}
+
+/// Reads a request's head; none where it is not whole yet.
+pub(crate) fn request(bytes: &[u8]) -> Result<Option<RequestHead<'_>>, Error> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    let Status::Complete(head) = request.parse(bytes)? else { return unfinished(bytes) };
+    // A request without a length has no body.
+    let body = length(request.headers)?.unwrap_or(0);
+    Ok(Some(RequestHead { path: request.path.unwrap_or_default(), span: Span { head, body } }))
+}
+
+/// Reads a reply's head, and its status; none where it is not whole yet. A reply without a length is refused.
+pub(crate) fn reply(bytes: &[u8]) -> Result<Option<(u16, Span)>, Error> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut reply = httparse::Response::new(&mut headers);
+    let Status::Complete(head) = reply.parse(bytes)? else { return unfinished(bytes) };
+    let body = length(reply.headers)?.ok_or(Error::HeaderValue)?;
+    Ok(Some((reply.code.unwrap_or(0), Span { head, body })))
+}
+
+fn unfinished<T>(bytes: &[u8]) -> Result<Option<T>, Error> {
+    if bytes.len() > HEAD_BYTES_MAX { Err(Error::TooManyHeaders) } else { Ok(None) }
+}
+
+fn length(headers: &[httparse::Header<'_>]) -> Result<Option<usize>, Error> {
+    let Some(header) = headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length")) else {
+        return Ok(None);
+    };
+    let number = std::str::from_utf8(header.value).ok().and_then(|text| text.trim().parse().ok());
+    number.map(Some).ok_or(Error::HeaderValue)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_head_is_read_once_it_is_whole() {
+        let bytes = b"POST /x?y HTTP/1.1\r\nhost: a\r\nContent-Length: 3\r\n\r\nabc";
+        let head = request(bytes).unwrap().unwrap();
+        assert_eq!((head.path, head.span.whole()), ("/x?y", bytes.len()));
+        assert_eq!(request(&bytes[..30]), Ok(None));
+        assert_eq!(request(b"GET / HTTP/1.1\r\n\r\n").unwrap().unwrap().span.body, 0);
+        let (status, span) = reply(b"HTTP/1.1 503 X\r\ncontent-length: 12\r\n\r\n").unwrap().unwrap();
+        assert_eq!((status, span), (503, Span { head: 38, body: 12 }));
+    }
+
+    #[test]
+    fn what_has_no_end_is_refused() {
+        assert!(reply(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").is_err());
+        assert!(reply(b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n").is_err());
+        assert!(request(&[b'a'; HEAD_BYTES_MAX + 1]).is_err());
+        assert!(request(b"\0\r\n").is_err());
+    }
+}
