@@ -11,7 +11,7 @@
 //! - [`proto`]: the messages of the gRPC door; [`wire`]: how any such message lies in bytes; [`grpc`]: what is around it;
 //!   [`statistics`]: one of them added up
 //! - [`csv`]: what a cell of CSV says
-//! - [`fleet`]: what a backend tells a gateway
+//! - [`fleet`]: what a backend tells a gateway; [`link`]: how calls go between them
 //! - [`config`]: flag over environment over file over default
 
 pub mod catalog;
@@ -25,6 +25,7 @@ pub mod format;
 pub mod grpc;
 pub mod header;
 pub mod layout;
+pub mod link;
 pub mod manifest;
 pub mod name;
 pub mod openapi;
