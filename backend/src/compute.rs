@@ -14,7 +14,7 @@ use crate::predict::Desk;
 use crate::refusal::Refusal;
 
 thread_local! {
-    static DESK: RefCell<Option<Desk>> = const { RefCell::new(None) };
+    static DESK: RefCell<Option<Box<Desk>>> = const { RefCell::new(None) };
 }
 
 /// A pool of compute threads. They end with it.

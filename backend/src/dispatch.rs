@@ -60,7 +60,7 @@ pub struct Call<'a> {
     /// How its body is written.
     pub form: Form,
     /// The model, and which of its versions.
-    pub target: Target,
+    pub target: &'a Target,
     /// The version that a gateway chose, and its digest.
     pub chosen: Option<Chosen>,
     /// When an answer is of no more use.
@@ -113,7 +113,7 @@ impl Shared {
     pub async fn dispatch(&self, call: Call<'_>) -> Result<Reply, Refusal> {
         let started = Instant::now();
         // Held no longer than this line: the version that it finds is.
-        let resolved = resolve::resolve(&self.snapshot.load(), &call.target, call.chosen, call.headers);
+        let resolved = resolve::resolve(&self.snapshot.load(), call.target, call.chosen, call.headers);
         let resolved = match resolved {
             Ok(resolved) => resolved,
             Err(refusal) => {
@@ -123,7 +123,10 @@ impl Shared {
         };
         let servable = resolved.servable;
         let bounds = Bounds { rows_max: self.limits.rows_max, strict: resolved.strict };
-        let answer = self.answer(&servable, &call, bounds).await;
+        let answer = match started >= call.deadline {
+            true => Err(Refusal::new(Kind::DeadlineExceeded, "the deadline passed before it was scored")),
+            false => self.answer(&servable, &call, bounds).await,
+        };
         let outcome = match &answer {
             Ok(answer) => Outcome::Answered { rows: answer.rows, ignored: answer.ignored.values() },
             Err(refusal) => Outcome::Refused(refusal.kind),
@@ -134,9 +137,6 @@ impl Shared {
 
     /// Small calls are answered here, large ones on a compute thread.
     async fn answer(&self, servable: &Arc<Servable>, call: &Call<'_>, bounds: Bounds) -> Result<Answer, Refusal> {
-        if Instant::now() >= call.deadline {
-            return Err(Refusal::new(Kind::DeadlineExceeded, "the deadline passed before it was scored"));
-        }
         if let Some(predictor) = servable.predictor() {
             return self.predicted(servable, Arc::clone(predictor), call, bounds).await;
         }
@@ -331,7 +331,7 @@ pub(crate) mod tests {
         let target = Target { model: "m".parse().unwrap(), choice: Choice::Any };
         let deadline = Instant::now() + Duration::from_secs(60);
         let headers = HeaderMap::new();
-        let call = Call { form: Form::V1, target, chosen: None, deadline, headers: &headers, body };
+        let call = Call { form: Form::V1, target: &target, chosen: None, deadline, headers: &headers, body };
         shared().answer(servable, &call, Bounds { rows_max: 100_000, strict: false }).await
     }
 

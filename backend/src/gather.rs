@@ -28,8 +28,10 @@ const ROWS_MAX: usize = 96;
 const COST_MAX: Duration = Duration::from_micros(400);
 /// Groups of a thread at a moment: calls beyond are scored alone.
 const GROUPS_MAX: usize = 8;
-/// Calls that came together by which it was worth it.
-const WORTH: usize = 6;
+/// Calls that came together by which it was worth it: where there are two, there are soon more.
+const WORTH: usize = 2;
+/// How often what has come meanwhile is read, at most, before all is scored.
+const PASSES_MAX: usize = 4;
 /// Calls that go alone, at most, after one that looked for others in vain.
 const ALONE_MAX: u32 = 64;
 
@@ -123,6 +125,10 @@ impl Gathered {
         Place::Among(self.groups[at].add(asked, batch))
     }
 
+    fn calls(&self) -> usize {
+        self.groups.iter().map(|group| group.members.len()).sum()
+    }
+
     /// Learns from how many calls came together.
     fn learn(&mut self, most: usize) {
         self.alone_last = if most >= WORTH { 0 } else { (2 * self.alone_last).clamp(1, ALONE_MAX) };
@@ -132,8 +138,16 @@ impl Gathered {
 
 /// Scores what this thread has gathered, once all calls that are there were read.
 async fn score_all() {
-    // Behind all tasks that can run now, and those whose bytes have come meanwhile.
-    tokio::task::yield_now().await;
+    // Behind all tasks that can run now, and those whose bytes have come meanwhile; again for as long as more come.
+    let mut before = 0;
+    for _ in 0..PASSES_MAX {
+        tokio::task::yield_now().await;
+        let now = GATHERED.with_borrow(|gathered| gathered.as_ref().map_or(0, Gathered::calls));
+        if now == before {
+            break;
+        }
+        before = now;
+    }
     let groups = GATHERED.with_borrow_mut(|gathered| {
         let Some(gathered) = gathered else { return Vec::new() };
         let groups = std::mem::take(&mut gathered.groups);

@@ -70,7 +70,7 @@ impl Door {
 
     /// Answers a call.
     pub(super) async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<ReplyBody> {
-        let id = reply::request_id(request.headers());
+        let id = reply::Id::of(request.headers()).header();
         let path = request.uri().path().to_owned();
         let (service, method) = path.strip_prefix('/').and_then(|path| path.split_once('/')).unwrap_or_default();
         let mut response = match (service, method, &self.reflection) {

@@ -1,17 +1,22 @@
 //! Predictions over HTTP/1.1 as nearly all of them come: a plain head and a small body, read and answered without hyper,
 //! which takes a third of a small call's time. What is anything else is left to hyper with all that was read of it.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::{Bytes, BytesMut};
+use headgate_contract::error::ErrorBody;
+use headgate_contract::route;
 use http::header::{CONNECTION, HeaderMap};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::body::{self, Held, Source};
 use super::idle::Idle;
+use super::reply::{self, Id};
 use super::{App, predict};
 use crate::refusal::Refusal;
 pub(super) use begun::Begun;
@@ -49,7 +54,7 @@ pub(super) async fn serve(app: &App, stream: TcpStream, peer: SocketAddr, idle: 
     let mut connection = Connection { app, peer, stream, read, last_bytes: 0, out, path, headers };
     loop {
         match head::read(&connection.read, &mut connection.path, &mut connection.headers) {
-            Seen::Request { head_bytes, body_bytes } if predict::is_prediction(&connection.path) => {
+            Seen::Request { head_bytes, body_bytes } if route::is_prediction(&connection.path) => {
                 let _busy = idle.busy();
                 if !connection.answer(head_bytes, body_bytes).await? || app.stopping.is_cancelled() {
                     return Ok(None);
@@ -73,7 +78,7 @@ impl Connection<'_> {
                 self.read = BytesMut::new();
             }
             // Connections that idle hold no buffer.
-            self.stream.readable().await?;
+            poll_fn(|context| self.stream.poll_read_ready(context)).await?;
         }
         self.read.reserve(bytes.max(self.last_bytes));
         Ok(self.stream.read_buf(&mut self.read).await? > 0)
@@ -85,17 +90,31 @@ impl Connection<'_> {
         drop(self.read.split_to(head_bytes));
         self.last_bytes = head_bytes + body_bytes + 1;
         let Some(read) = self.body(body_bytes, started).await? else { return Ok(false) };
-        let whole = read.is_ok();
-        let answer = predict::whole(self.app, self.peer, &self.path, &self.headers, Source::Read(read), started);
-        let response = tokio::select! {
+        // What is left of a body that can't be had is in the way of the next request.
+        let mut closes = read.is_err();
+        let id = Id::of(&self.headers);
+        let (app, path, headers) = (self.app, &self.path, &self.headers);
+        let answer = predict::answered(app, self.peer, path, headers, Source::Read(read), &id, started);
+        let answered = tokio::select! {
             biased;
-            response = answer => response,
+            answered = answer => answered,
             () = gone(&self.stream) => return Ok(false),
         };
-        let closes = !whole || response.headers().get(CONNECTION).is_some_and(|value| value == "close");
         self.out.clear();
         self.out.shrink_to(KEPT_BYTES);
-        written::write(&response, &mut self.out);
+        match answered {
+            Ok((reply, packing)) => {
+                closes |= app.shared.board.is_draining();
+                let load = app.shared.in_flight.load(Relaxed);
+                written::prediction(&reply, packing, load, &id, closes, &mut self.out);
+            }
+            Err(refusal) => {
+                let mut response = reply::refusal_of(&refusal, ErrorBody::is_twice_at(path));
+                predict::finish(app, response.headers_mut(), &id);
+                closes |= response.headers().get(CONNECTION).is_some_and(|value| value == "close");
+                written::any(&response, &mut self.out);
+            }
+        }
         self.stream.write_all(&self.out).await?;
         if closes {
             self.stream.shutdown().await?;
@@ -131,7 +150,9 @@ impl Connection<'_> {
 
 /// Waits until the caller closes the connection: nobody needs the answer then.
 async fn gone(stream: &TcpStream) {
-    match stream.peek(&mut [0]).await {
+    let mut byte = [0];
+    let mut byte = ReadBuf::new(&mut byte);
+    match poll_fn(|context| stream.poll_peek(context, &mut byte)).await {
         Ok(0) | Err(_) => {}
         // The next request.
         Ok(_) => std::future::pending().await,

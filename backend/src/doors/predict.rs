@@ -18,10 +18,11 @@ use tower::ServiceExt;
 use tracing::{Level, enabled};
 
 use super::body::Source;
-use super::coding::{self, Packing};
+use super::coding::{self, Coding, Packing};
 use super::names::{self, REQUEST_ID};
-use super::reply::{self, ReplyBody};
+use super::reply::{self, Id, ReplyBody};
 use super::{App, form};
+use crate::decode::Form;
 use crate::dispatch::{Call, Chosen, Reply};
 use crate::metrics::Outcome;
 use crate::refusal::{Refusal, shorten};
@@ -33,14 +34,6 @@ const ACCESS: &str = "headgate_backend::access";
 const NO_DEFAULT_MODEL: &str =
     "/invocations has no model: 'default_model' is not set (--default-model); /endpoints/{model}/invocations names one";
 
-/// What the paths of predictions begin with, the most frequent first.
-const PREDICTIONS: [&str; 4] = ["/v2/models/", "/v1/models/", "/invocations", "/endpoints/"];
-
-/// Whether a request of POST for such a path is a prediction.
-pub(super) fn is_prediction(path: &str) -> bool {
-    PREDICTIONS.iter().any(|prefix| path.starts_with(prefix))
-}
-
 /// Answers a request: predictions here, the rest in `router`.
 pub(super) async fn answer(
     app: &App,
@@ -48,17 +41,17 @@ pub(super) async fn answer(
     peer: SocketAddr,
     request: Request<Incoming>,
 ) -> Response<ReplyBody> {
-    if request.method() == Method::POST && is_prediction(request.uri().path()) {
+    if request.method() == Method::POST && route::is_prediction(request.uri().path()) {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
         let response = whole(app, peer, parts.uri.path(), &parts.headers, Source::Incoming(body), started).await;
         return response.map(|body| Either::Left(Full::new(body)));
     }
-    let id = reply::request_id(request.headers());
+    let id = Id::of(request.headers()).header();
     let mut response = match router.clone().oneshot(request).await {
         Ok(response) => response.map(Either::Right),
     };
-    finish(app, response.headers_mut(), id);
+    finish(app, response.headers_mut(), &Id::Given(&id));
     response
 }
 
@@ -71,40 +64,54 @@ pub(super) async fn whole(
     body: Source,
     started: Instant,
 ) -> Response<Bytes> {
-    let id = reply::request_id(headers);
-    let (mut response, outcome) = match predict(app, path, headers, body, started).await {
+    let id = Id::of(headers);
+    let mut response = match answered(app, peer, path, headers, body, &id, started).await {
         Ok((reply, packing)) => {
-            let (version, rows) = (reply.servable.schema.version, reply.answer.rows);
-            let load = app.shared.in_flight.load(Ordering::Relaxed);
-            let mut response = reply::prediction(reply, load);
-            packing.say(response.headers_mut());
-            (response, Ok((version, rows)))
+            let mut response = reply::prediction(reply, app.shared.in_flight.load(Ordering::Relaxed));
+            let said = packing.said().map(|(name, text)| (name, HeaderValue::from_static(text)));
+            response.headers_mut().extend(said);
+            response
         }
-        Err(refusal) => (reply::refusal_of(&refusal, ErrorBody::is_twice_at(path)), Err(refusal)),
+        Err(refusal) => reply::refusal_of(&refusal, ErrorBody::is_twice_at(path)),
     };
-    // Mostly nobody listens.
-    if enabled!(target: ACCESS, Level::DEBUG) {
-        let taken_us = started.elapsed().as_micros() as u64;
-        match outcome {
-            Ok((version, rows)) => {
-                tracing::debug!(target: ACCESS, path, %peer, ?id, %version, rows, taken_us, "answered");
-            }
-            Err(refusal) => {
-                let (kind, words) = (refusal.kind.as_str(), refusal.message);
-                tracing::debug!(target: ACCESS, path, %peer, ?id, kind, words, taken_us, "refused");
-            }
-        }
-    }
-    finish(app, response.headers_mut(), id);
+    finish(app, response.headers_mut(), &id);
     response
 }
 
 /// What every reply says.
-fn finish(app: &App, headers: &mut HeaderMap, id: HeaderValue) {
-    headers.insert(REQUEST_ID, id);
+pub(super) fn finish(app: &App, headers: &mut HeaderMap, id: &Id<'_>) {
+    headers.insert(REQUEST_ID, id.header());
     if app.shared.board.is_draining() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
+}
+
+/// The answer to a prediction, for the access log to see.
+pub(super) async fn answered(
+    app: &App,
+    peer: SocketAddr,
+    path: &str,
+    headers: &HeaderMap,
+    body: Source,
+    id: &Id<'_>,
+    started: Instant,
+) -> Result<(Reply, Packing), Refusal> {
+    let answered = predict(app, path, headers, body, started).await;
+    // Mostly nobody listens.
+    if enabled!(target: ACCESS, Level::DEBUG) {
+        let taken_us = started.elapsed().as_micros() as u64;
+        match &answered {
+            Ok((Reply { servable, answer, .. }, _)) => {
+                let (version, rows) = (servable.schema.version, answer.rows);
+                tracing::debug!(target: ACCESS, path, %peer, %id, %version, rows, taken_us, "answered");
+            }
+            Err(refusal) => {
+                let (kind, words) = (refusal.kind.as_str(), &refusal.message);
+                tracing::debug!(target: ACCESS, path, %peer, %id, kind, words, taken_us, "refused");
+            }
+        }
+    }
+    answered
 }
 
 async fn predict(
@@ -114,24 +121,55 @@ async fn predict(
     body: Source,
     started: Instant,
 ) -> Result<(Reply, Packing), Refusal> {
-    let shared = &app.shared;
-    let early = |refusal: Refusal| {
-        shared.metrics.series.unresolved().count(Outcome::Refused(refusal.kind), started.elapsed());
-        refusal
-    };
-    let (protocol, target) = target(app, path).map_err(early)?;
-    let form = form::of(protocol, headers).map_err(early)?;
-    let (deadline, chosen) = read_headers(app, headers, started).map_err(early)?;
-    let coding = coding::of_body(headers).map_err(early)?;
+    let read = || Ok((Head::read(app, path, headers)?, self::timeout(headers)?));
+    let (head, timeout) = read().map_err(|refusal| early(app, started, refusal))?;
+    answer_to(app, &head, headers, body, (started, timeout)).await
+}
+
+/// What a call's head says.
+#[derive(Debug)]
+pub(super) struct Head {
+    form: Form,
+    target: Target,
+    /// The version that a gateway chose.
+    pub(super) chosen: Option<Chosen>,
+    coding: Option<Coding>,
+}
+
+impl Head {
+    pub(super) fn read(app: &App, path: &str, headers: &HeaderMap) -> Result<Self, Refusal> {
+        let (protocol, target) = target(app, path)?;
+        let (form, chosen) = (form::of(protocol, headers)?, chosen(headers)?);
+        Ok(Self { form, target, chosen, coding: coding::of_body(headers)? })
+    }
+}
+
+/// Answers a call whose head was read, and that came at a time and is of use for so long.
+pub(super) async fn answer_to(
+    app: &App,
+    head: &Head,
+    headers: &HeaderMap,
+    body: Source,
+    (started, timeout): (Instant, Option<Duration>),
+) -> Result<(Reply, Packing), Refusal> {
+    let (shared, early) = (&app.shared, |refusal| early(app, started, refusal));
+    let deadline = started + timeout.map_or(shared.limits.timeout, |given| given.min(shared.limits.timeout_max));
     let _place = shared.enter().map_err(early)?;
     let until = deadline.min(started + shared.limits.body_timeout);
     let (mut body, mut held) = body.read(app, until).await.map_err(early)?;
-    if let Some(coding) = coding {
+    if let Some(coding) = head.coding {
         body = coding.unpack(shared, body, &mut held, deadline).await.map_err(early)?;
     }
-    let mut reply = shared.dispatch(Call { form, target, chosen, deadline, headers, body }).await?;
+    let call = Call { form: head.form, target: &head.target, chosen: head.chosen, deadline, headers, body };
+    let mut reply = shared.dispatch(call).await?;
     let packing = coding::pack_reply(shared, headers, &mut reply.answer.body.bytes, deadline).await;
     Ok((reply, packing))
+}
+
+/// Counts a call that was refused before its version was known.
+pub(super) fn early(app: &App, started: Instant, refusal: Refusal) -> Refusal {
+    app.shared.metrics.series.unresolved().count(Outcome::Refused(refusal.kind), started.elapsed());
+    refusal
 }
 
 fn target(app: &App, path: &str) -> Result<(Protocol, Target), Refusal> {
@@ -144,12 +182,6 @@ fn target(app: &App, path: &str) -> Result<(Protocol, Target), Refusal> {
         Ok(_) => Err(Refusal::new(Kind::MethodNotAllowed, format!("'{}' takes GET, not POST", shorten(path, 120)))),
         Err(error) => Err(error.into()),
     }
-}
-
-fn read_headers(app: &App, headers: &HeaderMap, started: Instant) -> Result<(Instant, Option<Chosen>), Refusal> {
-    let limits = &app.shared.limits;
-    let timeout = timeout(headers)?.map_or(limits.timeout, |given| given.min(limits.timeout_max));
-    Ok((started + timeout, chosen(headers)?))
 }
 
 /// The time within which an answer is of use, where the caller says it.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use headgate_contract::Kind;
 use headgate_contract::error::ErrorBody;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::{Either, Full};
 
 use super::names::{DIGEST, ERROR, IGNORED, JSON_LENGTH, LOAD, MODEL, REQUEST_ID, ROWS, VERSION};
@@ -19,29 +19,51 @@ pub(super) type ReplyBody = Either<Full<Bytes>, Body>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// A prediction. `load` is the number of calls in flight.
-pub(super) fn prediction(reply: Reply, load: usize) -> Response<Bytes> {
+/// The value of a header that a reply says.
+pub(super) enum Value<'r> {
+    Static(&'static str),
+    Held(&'r HeaderValue),
+    Number(usize),
+    Text(String),
+}
+
+/// Says all headers of a prediction. `load` is the number of calls in flight.
+pub(super) fn said(reply: &Reply, load: usize, mut say: impl FnMut(HeaderName, Value<'_>)) {
     let Reply { servable, answer, fallback } = reply;
-    let mut response = Response::new(Bytes::from(answer.body.bytes));
-    // Room for all that follow, at once.
-    *response.headers_mut() = HeaderMap::with_capacity(12);
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.body.content.media_type()));
+    say(CONTENT_TYPE, Value::Static(answer.body.content.media_type()));
     if let Some(length) = answer.body.json_bytes {
-        headers.insert(JSON_LENGTH, HeaderValue::from(length));
+        say(JSON_LENGTH, Value::Number(length));
     }
-    headers.insert(VERSION, servable.version_header.clone());
-    headers.insert(DIGEST, servable.digest_header.clone());
-    headers.insert(ROWS, number(answer.rows));
-    headers.insert(LOAD, number(load));
-    if let Some(value) = fallback.and_then(|model| HeaderValue::from_str(model.as_str()).ok()) {
-        headers.insert(MODEL, value);
+    say(VERSION, Value::Held(&servable.version_header));
+    say(DIGEST, Value::Held(&servable.digest_header));
+    say(ROWS, Value::Number(answer.rows));
+    say(LOAD, Value::Number(load));
+    if let Some(model) = fallback {
+        say(MODEL, Value::Text(model.to_string()));
     }
-    if !answer.ignored.is_empty()
-        && let Ok(value) = HeaderValue::from_str(&answer.ignored.to_string())
-    {
-        headers.insert(IGNORED, value);
+    if !answer.ignored.is_empty() {
+        say(IGNORED, Value::Text(answer.ignored.to_string()));
     }
+}
+
+/// A prediction.
+pub(super) fn prediction(reply: Reply, load: usize) -> Response<Bytes> {
+    // Room for all that follow, at once.
+    let mut headers = HeaderMap::with_capacity(12);
+    said(&reply, load, |name, value| {
+        let value = match value {
+            Value::Static(text) => HeaderValue::from_static(text),
+            Value::Held(value) => value.clone(),
+            Value::Number(value) => number(value),
+            Value::Text(text) => match HeaderValue::try_from(text) {
+                Ok(value) => value,
+                Err(_) => return,
+            },
+        };
+        headers.insert(name, value);
+    });
+    let mut response = Response::new(Bytes::from(reply.answer.body.bytes));
+    *response.headers_mut() = headers;
     response
 }
 
@@ -100,15 +122,47 @@ pub(super) fn of_version(servable: &Servable, mut response: Response<Body>) -> R
     response
 }
 
-/// The caller's request id, or a new one. One that is long or no visible ASCII is replaced.
-pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let given = headers.get(REQUEST_ID).filter(|id| id.len() <= 128 && id.to_str().is_ok_and(|id| !id.is_empty()));
-    given.cloned().unwrap_or_else(|| {
+/// What a request is called.
+pub(super) enum Id<'h> {
+    /// As its caller calls it.
+    Given(&'h HeaderValue),
+    /// A new name.
+    New([u8; 32]),
+}
+
+impl<'h> Id<'h> {
+    /// The caller's request id, or a new one. One that is long or no visible ASCII is replaced.
+    pub(super) fn of(headers: &'h HeaderMap) -> Self {
+        let given = headers.get(REQUEST_ID).filter(|id| id.len() <= 128 && id.to_str().is_ok_and(|id| !id.is_empty()));
+        given.map_or_else(Self::new, Id::Given)
+    }
+
+    fn new() -> Self {
         let mut id = [0; 32];
         // Twice as long as what is encoded: it can't fail.
         let _ = hex::encode_to_slice(rand::random::<[u8; 16]>(), &mut id);
-        HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("0"))
-    })
+        Id::New(id)
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Id::Given(value) => value.as_bytes(),
+            Id::New(id) => id,
+        }
+    }
+
+    pub(super) fn header(&self) -> HeaderValue {
+        match self {
+            Id::Given(value) => (*value).clone(),
+            Id::New(id) => HeaderValue::from_bytes(id).unwrap_or(HeaderValue::from_static("0")),
+        }
+    }
+}
+
+impl std::fmt::Display for Id<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&String::from_utf8_lossy(self.as_bytes()))
+    }
 }
 
 /// A number as a header's value; the small ones, as most are, without an allocation.

@@ -128,6 +128,12 @@ impl fmt::Display for Target {
     }
 }
 
+/// Whether a request of POST for such a path is a prediction, or a mistake in one.
+pub fn is_prediction(path: &str) -> bool {
+    // The most frequent first.
+    ["/v2/models/", "/v1/models/", "/invocations", "/endpoints/"].iter().any(|prefix| path.starts_with(prefix))
+}
+
 /// Reads a method and a path (without its query).
 pub fn parse(method: &str, path: &str) -> Result<Route, RouteError> {
     if path.len() > PATH_BYTES_MAX {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use headgate_contract::Kind;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, VARY};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 use tokio::time::Instant;
 
 use super::Coding;
@@ -19,14 +19,10 @@ pub(in crate::doors) struct Packing {
 }
 
 impl Packing {
-    /// Says so in the reply's headers.
-    pub(in crate::doors) fn say(self, headers: &mut HeaderMap) {
-        if let Some(coding) = self.coding {
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
-        }
-        if self.varies {
-            headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
-        }
+    /// What the reply's headers say of it.
+    pub(in crate::doors) fn said(self) -> impl Iterator<Item = (HeaderName, &'static str)> {
+        let coding = self.coding.map(|coding| (CONTENT_ENCODING, coding.as_str()));
+        coding.into_iter().chain(self.varies.then_some((VARY, "accept-encoding")))
     }
 }
 
@@ -103,6 +99,8 @@ fn tokens<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item =
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use http::HeaderValue;
+
     use super::*;
 
     fn headers(name: &HeaderName, values: &[&str]) -> HeaderMap {

@@ -96,7 +96,7 @@ pub(super) async fn dispatch(
     let started = Instant::now();
     let target = target(&message.bytes).map_err(|refusal| early(app, started, refusal))?;
     let body = message.bytes.clone();
-    let call = Call { form: Form::Protobuf, target, chosen: terms.chosen, deadline, headers, body };
+    let call = Call { form: Form::Protobuf, target: &target, chosen: terms.chosen, deadline, headers, body };
     app.shared.dispatch(call).await
 }
 
