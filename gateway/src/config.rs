@@ -5,7 +5,7 @@ mod written;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use headgate_balance::{admit, budget, life, outlier};
+use headgate_balance::{admit, budget, choose, life, load, outlier};
 use headgate_contract::ModelName;
 use headgate_contract::config::{ConfigError, Sources, read};
 
@@ -118,6 +118,10 @@ pub struct Fleet {
     pub outlier: outlier::Rules,
     /// Admission of versions.
     pub admit: admit::Rules,
+    /// Choice of a backend.
+    pub choose: choose::Rules,
+    /// What replies say about a backend's load.
+    pub load: load::Rules,
 }
 
 /// How often a call is tried.
@@ -180,6 +184,8 @@ mod tests {
             ("[limits]\ndeadline_ms = 10\ndeadline_max_ms = 5", "limits.deadline_ms"),
             ("[fleet]\nprobe_ms = 40000", "fleet.probe_ms"),
             ("[fleet]\neject_share_max = 1.5", "fleet.eject_share_max"),
+            ("[fleet]\nbalance = \"roundrobin\"", "fleet.balance"),
+            ("[fleet]\nhot_quantile = 2.0", "fleet.hot_quantile"),
             ("[retry]\nattempts_max = 0", "retry.attempts_max"),
             ("[retry]\nratio = -1.0", "retry.ratio"),
             ("[log]\nfilter = \"info,=x=y\"", "log.filter"),

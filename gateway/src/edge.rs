@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use headgate_balance::budget::Budget;
+use headgate_balance::choose::Chooser;
 use tokio::sync::Semaphore;
 
 use crate::config::Config;
@@ -41,6 +42,7 @@ pub struct Edge {
     pub budget: Arc<Budget>,
     /// Who is in, and whether more may come.
     pub gate: Arc<Gate>,
+    chooser: Arc<Chooser>,
     sampler: Arc<log::Sampler>,
     held_open: Arc<Semaphore>,
 }
@@ -49,6 +51,14 @@ impl Edge {
     /// An edge in front of a fleet.
     pub fn new(config: Arc<ArcSwap<Config>>, fleet: Arc<Fleet>) -> Self {
         let budget = Arc::new(Budget::new(fleet.now(), &config.load().retry.budget));
-        Self { config, fleet, budget, gate: Arc::default(), sampler: Arc::default(), held_open: grpc::room() }
+        Self {
+            config,
+            fleet,
+            budget,
+            gate: Arc::default(),
+            chooser: Arc::default(),
+            sampler: Arc::default(),
+            held_open: grpc::room(),
+        }
     }
 }

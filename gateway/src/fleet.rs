@@ -2,6 +2,7 @@
 
 mod apply;
 mod backend;
+mod costs;
 mod heads;
 mod members;
 mod model;
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use headgate_balance::Millis;
+use headgate_balance::{Millis, Nanos};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,6 +26,7 @@ use crate::metrics;
 use heads::Heads;
 
 pub use backend::{Backend, InFlight, Said};
+pub use costs::{Costs, Form};
 pub use model::{Label, Model};
 pub use plan::{Plan, Planned, Refusal};
 pub use snapshot::{Seen, Snapshot};
@@ -85,6 +87,11 @@ impl Fleet {
     /// The fleet's clock.
     pub fn now(&self) -> Millis {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The same clock in nanoseconds.
+    pub fn now_nanos(&self) -> Nanos {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Ejections since the start.

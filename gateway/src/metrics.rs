@@ -105,6 +105,7 @@ pub(crate) fn rank(snapshot: &Snapshot) -> usize {
 pub(crate) fn render(edge: &Edge) -> String {
     let handle = recorder();
     let snapshot = edge.fleet.snapshot();
+    let rules = edge.config.load().fleet.load;
     for state in State::ALL {
         let count = snapshot.backends.iter().filter(|seen| seen.state == state).count();
         gauge!("headgate_gateway_backends", "state" => state.as_str()).set(count as f64);
@@ -112,6 +113,12 @@ pub(crate) fn render(edge: &Edge) -> String {
     for seen in snapshot.backends.iter() {
         gauge!("headgate_gateway_backend_in_flight", "backend" => seen.backend.name())
             .set(seen.backend.in_flight() as f64);
+        gauge!("headgate_gateway_backend_pace", "backend" => seen.backend.name())
+            .set(f64::from(seen.backend.pace(&rules)));
+        if let Some(latency) = seen.backend.latency() {
+            gauge!("headgate_gateway_backend_latency_seconds", "backend" => seen.backend.name())
+                .set(latency as f64 / 1e9);
+        }
         counter!("headgate_gateway_backend_calls_total", "backend" => seen.backend.name())
             .absolute(seen.backend.total());
     }

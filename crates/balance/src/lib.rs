@@ -1,8 +1,10 @@
 //! Choosing a backend, ejecting one, retrying and admitting a version: pure functions. Time is an argument
-//! (milliseconds on any clock that only goes forward), and so is chance (numbers uniform over all of `u64`).
+//! (milliseconds or nanoseconds on any clock that only goes forward), and so is chance (numbers uniform over all of `u64`).
 //!
 //! - [`life`]: a backend's states, and how it gets from one to the next; [`outlier`]: ejection of one that fails
-//! - [`choose`]: power of two choices by in-flight cost
+//! - [`choose`]: which backend gets a call; [`load`]: what is known of each; [`cost`]: what a call costs
+//! - [`limit`]: how many calls a backend is given at once; [`share`]: who is refused when that is not enough
+//! - [`quantile`]: how long most calls take, after which another attempt is sent beside one
 //! - [`admit`]: from when a version counts as there
 //! - [`budget`]: how many retries the fleet bears; [`attempts`]: how many one call gets
 
@@ -10,8 +12,37 @@ pub mod admit;
 pub mod attempts;
 pub mod budget;
 pub mod choose;
+pub mod cost;
+pub mod decay;
 pub mod life;
+pub mod limit;
+pub mod load;
 pub mod outlier;
+pub mod quantile;
+pub mod share;
 
 /// Milliseconds on a clock that only goes forward.
 pub type Millis = u64;
+/// Nanoseconds on such a clock, or of a duration.
+pub type Nanos = u64;
+
+/// A second in nanoseconds.
+pub const SECOND: Nanos = 1_000_000_000;
+
+/// Milliseconds in nanoseconds.
+pub const fn nanos(ms: Millis) -> Nanos {
+    ms.saturating_mul(1_000_000)
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014), for tests.
+#[cfg(test)]
+fn chance(seed: u64) -> impl FnMut() -> u64 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}

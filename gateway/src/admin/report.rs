@@ -6,6 +6,7 @@ use headgate_balance::life::State;
 use headgate_contract::{Digest, Version};
 use serde::{Deserialize, Serialize};
 
+use crate::config::Config;
 use crate::edge::Edge;
 use crate::fleet::{Model, Seen, Snapshot};
 
@@ -45,8 +46,13 @@ struct BackendState {
     state: &'static str,
     build: String,
     in_flight: u64,
-    cost: u64,
+    /// In microseconds of undisturbed work.
+    cost_us: u64,
     calls: u64,
+    /// The moving average of its replies' times.
+    latency_us: Option<u64>,
+    /// How much longer than expected they take.
+    pace: f32,
     idle_connections: usize,
     reported_in_flight: u64,
     drain_ordered: bool,
@@ -89,7 +95,7 @@ struct VersionsState {
 
 /// The state now.
 pub(super) fn state(edge: &Edge, query: &StateQuery) -> Report {
-    let snapshot = edge.fleet.snapshot();
+    let (snapshot, config) = (edge.fleet.snapshot(), edge.config.load());
     let now = edge.fleet.now();
     let left = edge.budget.left();
     let mut models: Vec<_> = snapshot.models().filter(|m| m.name.as_str().starts_with(&query.model)).collect();
@@ -106,13 +112,13 @@ pub(super) fn state(edge: &Edge, query: &StateQuery) -> Report {
         retry_tokens: left.tokens,
         retry_reserve: left.reserve,
         generations: edge.fleet.highest(),
-        backends: snapshot.backends.iter().map(|seen| backend(seen, now)).collect(),
+        backends: snapshot.backends.iter().map(|seen| backend(seen, &config, now)).collect(),
         models_total: snapshot.models_len(),
         models: models.into_iter().map(|found| model(edge, &snapshot, found, now)).collect(),
     }
 }
 
-fn backend(seen: &Seen, now: u64) -> BackendState {
+fn backend(seen: &Seen, config: &Config, now: u64) -> BackendState {
     let backend = &seen.backend;
     let said = backend.said();
     let life = backend.life();
@@ -122,7 +128,9 @@ fn backend(seen: &Seen, now: u64) -> BackendState {
         state: seen.state.as_str(),
         build: said.build,
         in_flight: backend.in_flight(),
-        cost: backend.cost(),
+        cost_us: backend.cost() / 1_000,
+        latency_us: backend.latency().map(|latency| latency / 1_000),
+        pace: backend.pace(&config.fleet.load),
         calls: backend.total(),
         idle_connections: backend.upstream.idle(),
         reported_in_flight: said.in_flight,

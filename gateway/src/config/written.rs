@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use headgate_balance::{admit, budget, life, outlier};
+use headgate_balance::{admit, budget, choose, life, load, outlier};
 use headgate_contract::config::ConfigError;
 use headgate_contract::fleet::WAIT_MS_MAX;
 use serde::{Deserialize, Serialize};
@@ -106,6 +106,10 @@ section!(
         eject_max_ms: u64 = 30_000,
         eject_share_max: f64 = 0.5,
         admit_patience_ms: u64 = 10_000,
+        balance: String = choose::Policy::default().as_str().to_owned(),
+        hot_quantile: f64 = choose::Rules::default().hot_quantile,
+        latency_decay_ms: u64 = load::Rules::default().decay_ms,
+        failure_penalty_ms: u64 = load::Rules::default().penalty_ms,
     }
 );
 section!(
@@ -229,6 +233,9 @@ impl FleetWritten {
             return refuse(format!("'fleet.probe_ms' is {}: at most {WAIT_MS_MAX}", self.probe_ms));
         }
         part("fleet.eject_share_max", self.eject_share_max)?;
+        part("fleet.hot_quantile", self.hot_quantile)?;
+        time("fleet.latency_decay_ms", self.latency_decay_ms)?;
+        time_or_none("fleet.failure_penalty_ms", self.failure_penalty_ms)?;
         Ok(Fleet {
             probe: time("fleet.probe_ms", self.probe_ms)?,
             probe_timeout: time("fleet.probe_timeout_ms", self.probe_timeout_ms)?,
@@ -247,6 +254,16 @@ impl FleetWritten {
                 share_max: self.eject_share_max,
             },
             admit: admit::Rules { patience_ms: self.admit_patience_ms },
+            choose: choose::Rules {
+                policy: policy(&self.balance)?,
+                hot_quantile: self.hot_quantile,
+                ..choose::Rules::default()
+            },
+            load: load::Rules {
+                decay_ms: self.latency_decay_ms,
+                penalty_ms: self.failure_penalty_ms,
+                ..load::Rules::default()
+            },
         })
     }
 }
@@ -276,6 +293,12 @@ impl LogWritten {
         }
         Ok(Log { json: self.json, filter: self.filter, access_every: self.access_every })
     }
+}
+
+fn policy(name: &str) -> Result<choose::Policy, ConfigError> {
+    let names = || choose::Policy::ALL.map(choose::Policy::as_str).join(", ");
+    choose::Policy::from_name(name)
+        .map_or_else(|| refuse(format!("'fleet.balance' is '{name}': {} expected", names())), Ok)
 }
 
 fn refuse<T>(why: String) -> Result<T, ConfigError> {

@@ -12,9 +12,9 @@ use http::{Method, Request, Uri, request};
 use tokio::time::Instant;
 
 use super::chance::chance;
-use super::reply::{Failed, strip_hop_by_hop};
+use super::reply::{Failed, PROTOBUF, strip_hop_by_hop};
 use crate::config::Limits;
-use crate::fleet::Planned;
+use crate::fleet::{Form, Planned};
 use crate::upstream::Body;
 
 /// The longest request id that is taken.
@@ -60,6 +60,22 @@ impl Call {
             self.path = path;
         }
         self
+    }
+
+    /// In what form it brings its rows.
+    pub(super) fn form(&self) -> Form {
+        let path = self.path.path();
+        if self.headers.contains_key(ours::JSON_LENGTH) {
+            Form::Binary
+        } else if self.headers.get(header::CONTENT_TYPE).is_some_and(|of| *of == PROTOBUF) {
+            Form::Message
+        } else if path.ends_with("/infer") {
+            Form::Json
+        } else if path.ends_with(":predict") {
+            Form::Instances
+        } else {
+            Form::Other
+        }
     }
 
     /// The request to one backend.

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use headgate_balance::choose::{Candidate, choose, weight};
+use headgate_balance::Nanos;
+use headgate_balance::choose::weight;
 use headgate_contract::release::{draw, sticky_draw};
 use headgate_contract::route::{Choice, Target};
 use headgate_contract::{Kind, Release, Version};
 use http::HeaderMap;
+use tokio::time::Instant;
 
 use super::Edge;
 use super::chance::chance;
@@ -76,26 +78,33 @@ impl Edge {
     }
 
     /// Chooses a backend that was not tried and gets calls now, for an attempt beside another one.
-    pub(super) fn choose_beside(&self, planned: &Planned, tried: &[u64]) -> Option<Arc<Backend>> {
-        let backend = self.choose_backend(planned, tried, false)?;
+    pub(super) fn choose_beside(&self, planned: &Planned, tried: &[u64], own: Nanos) -> Option<Arc<Backend>> {
+        let backend = self.choose_backend(planned, tried, false, own)?;
         self.fleet.snapshot().backend(backend.id).is_some_and(|seen| seen.state.serves()).then_some(backend)
     }
 
-    /// Chooses a backend that was not tried; or, where `again`, one that was, if there is no other.
-    pub(super) fn choose_backend(&self, planned: &Planned, tried: &[u64], again: bool) -> Option<Arc<Backend>> {
-        let seen = &planned.backends;
-        let slow_start_ms = self.config.load().fleet.life.slow_start_ms;
-        let now = self.fleet.now();
-        let candidate = |at: usize| match seen.get(at) {
-            Some(seen) => Candidate {
-                cost: seen.backend.cost(),
-                weight: seen.warms_since.map_or(1.0, |since| weight(Some(since), now, slow_start_ms)),
-            },
-            None => Candidate { cost: u64::MAX, weight: 1.0 },
+    /// Chooses a backend that was not tried, for a call that costs `own`; or, where `again`, one that was, if there is no
+    /// other.
+    pub(super) fn choose_backend(
+        &self,
+        planned: &Planned,
+        tried: &[u64],
+        again: bool,
+        own: Nanos,
+    ) -> Option<Arc<Backend>> {
+        let config = self.config.load();
+        let rules = &config.fleet;
+        let (seen, now, now_ms) = (&planned.backends, Instant::now(), self.fleet.now());
+        let candidate = |at: usize| {
+            let seen = &seen[at];
+            let weight = seen.warms_since.map_or(1.0, |since| weight(Some(since), now_ms, rules.life.slow_start_ms));
+            seen.backend.candidate(weight, now, &rules.load)
         };
-        let untried = |at: usize| seen.get(at).is_some_and(|seen| !tried.contains(&seen.backend.id));
-        let chosen = choose(seen.len(), untried, candidate, chance)
-            .or_else(|| again.then(|| choose(seen.len(), |_| true, candidate, chance)).flatten());
+        let choose = |tried: &[u64]| {
+            let open = |at: usize| !tried.contains(&seen[at].backend.id);
+            self.chooser.choose(seen.len(), open, candidate, own, &rules.choose, chance)
+        };
+        let chosen = choose(tried).or_else(|| again.then(|| choose(&[])).flatten());
         seen.get(chosen?).map(|seen| Arc::clone(&seen.backend))
     }
 }

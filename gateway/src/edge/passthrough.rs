@@ -2,7 +2,6 @@
 //! long as nothing was sent.
 
 use headgate_balance::attempts::{Attempts, Failure, Next};
-use headgate_balance::choose::cost;
 use headgate_contract::Kind;
 use http::Response;
 use hyper::body::Body as _;
@@ -32,38 +31,42 @@ impl Edge {
         self.budget.request(&config.retry.budget);
         let chosen = self.choose_version(&call.target, &call.headers)?;
         entry.chose(&chosen);
-        let weight = cost(body.size_hint().exact().unwrap_or(config.limits.buffer_bytes_max));
+        let expected = chosen.expect(call, body.size_hint().exact().unwrap_or(config.limits.buffer_bytes_max));
         let mut body: Body = Body::Streaming(body);
         let (mut attempts, mut tried) = (Attempts::default(), Vec::new());
         loop {
-            let Some(backend) = self.choose_backend(&chosen.planned, &tried, false) else {
+            let Some(backend) = self.choose_backend(&chosen.planned, &tried, false, expected.took) else {
                 let message = format!("no backend that holds '{}' can be reached", chosen.model.name);
                 return Err(Failed::new(Kind::Unavailable, message));
             };
             tried.push(backend.id);
             entry.tries(&backend);
-            let in_flight = backend.begin(weight);
+            let mut in_flight = backend.begin(expected, &config.fleet.load);
             let request = call.request(&chosen.planned, &chosen.model.name, deadline, body);
             let bounds = options(&config);
             let Ok(called) = timeout_at(deadline, backend.upstream.call(request, &bounds)).await else {
+                // How long a body takes to come is its caller's doing.
+                in_flight.forget();
                 return Err(late(call, &config));
             };
             if let (Err(_), Some(failed)) = (&called, fault.get()) {
+                in_flight.forget();
                 return Err(failed.clone());
             }
             let take = |reason| self.budget.take(reason, self.fleet.now(), &config.retry.budget);
             let outcome = match called {
-                Ok(reply) => self.judge(call, &chosen, &backend, reply),
+                Ok(reply) => self.judge(call, &chosen, &mut in_flight, None, reply),
                 Err(CallError::Unreached { unsent: Some(unsent), .. })
                     if attempts.after(Failure::Unreached, config.retry.attempts_max, false, true, take)
                         == Next::Elsewhere =>
                 {
+                    in_flight.failed(None);
                     self.fleet.failed(&backend);
                     metrics::retry(Failure::Unreached);
                     body = unsent.into_body();
                     continue;
                 }
-                Err(error) => self.broken(&backend, &error),
+                Err(error) => self.broken(&mut in_flight, &error),
             };
             let response = match outcome {
                 Outcome::Done(response) => response,

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use headgate_balance::Nanos;
 use headgate_balance::attempts::Attempts;
 use headgate_balance::budget::Reason;
 use http::Response;
@@ -109,6 +110,7 @@ impl Edge {
         mut sent: Sent<'a>,
         run: &mut Run<'a>,
         chosen: &Chosen,
+        own: Nanos,
         config: &Config,
         entry: &mut Entry,
     ) -> Option<Outcome> {
@@ -131,7 +133,7 @@ impl Edge {
                     }
                 }
                 First::Impatience(reason) => {
-                    let next = self.choose_beside(&chosen.planned, &run.tried);
+                    let next = self.choose_beside(&chosen.planned, &run.tried, own);
                     if next.is_some() && run.attempts.give_up(reason, config.retry.attempts_max, take) {
                         metrics::given_up(reason);
                         run.next = next;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use headgate_balance::attempts::{Failure, Next, Why};
-use headgate_balance::choose::cost;
+use headgate_balance::cost::{Expected, Sample};
 use headgate_contract::route::Choice;
 use headgate_contract::{Kind, header as ours};
-use http::header::HeaderValue;
-use http::{Response, StatusCode};
+use http::header::{HeaderMap, HeaderValue};
+use http::{Method, Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
 use super::Edge;
@@ -19,7 +19,7 @@ use super::log::Entry;
 use super::patience::{Run, Sent};
 use super::reply::{Failed, strip_hop_by_hop};
 use crate::config::Config;
-use crate::fleet::Backend;
+use crate::fleet::{Backend, InFlight};
 use crate::metrics;
 use crate::upstream::{Body, CallError, Options, Reply};
 
@@ -59,13 +59,16 @@ impl Edge {
         let mut last = Err(Failed::new(Kind::Unavailable, nobody(&chosen)));
         loop {
             entry.chose(&chosen);
-            let next = run.next.take().or_else(|| self.choose_backend(&chosen.planned, &run.tried, again));
+            let expected = chosen.expect(call, body.len() as u64);
+            let own = expected.took;
+            let next = run.next.take().or_else(|| self.choose_backend(&chosen.planned, &run.tried, again, own));
             let Some(backend) = next else { return run.rest(last, entry).await };
             run.tried.push(backend.id);
             entry.tries(&backend);
-            let reply = Box::pin(self.attempt(call, chosen.clone(), Arc::clone(&backend), &body, deadline, &config));
+            let in_flight = backend.begin(expected, &config.fleet.load);
+            let reply = Box::pin(self.attempt(call, chosen.clone(), in_flight, &body, deadline, &config));
             let sent = Sent::new(backend, reply, deadline);
-            let (failure, instead) = match self.wait(sent, &mut run, &chosen, &config, entry).await {
+            let (failure, instead) = match self.wait(sent, &mut run, &chosen, own, &config, entry).await {
                 Some(Outcome::Done(response)) => return Ok(response),
                 Some(Outcome::Again(failure, instead)) => (failure, instead),
                 None => continue,
@@ -73,7 +76,7 @@ impl Edge {
             last = instead;
             // A lost connection may be tried again where it was lost; who refused, or is still asked, is not asked twice.
             again = matches!(failure, Failure::Lost | Failure::Unreached) && run.earlier.is_none();
-            let others = self.choose_backend(&chosen.planned, &run.tried, again).is_some();
+            let others = self.choose_backend(&chosen.planned, &run.tried, again, own).is_some();
             if !others && (failure == Failure::Refused || run.earlier.is_some()) {
                 return run.rest(last, entry).await;
             }
@@ -101,42 +104,55 @@ impl Edge {
         &self,
         call: &Call,
         chosen: Chosen,
-        backend: Arc<Backend>,
+        mut in_flight: InFlight,
         body: &Bytes,
         deadline: Instant,
         config: &Config,
     ) -> Outcome {
-        let in_flight = backend.begin(cost(body.len() as u64));
-        let began = Instant::now();
+        let backend = Arc::clone(&in_flight.backend);
+        // A question is no work.
+        let bytes = (call.method == Method::POST).then_some(body.len() as u64);
         let body = Body::whole(body.clone());
         let request = call.request(&chosen.planned, &chosen.model.name, deadline, body);
         let options = options(config);
         let Ok(called) = timeout_at(deadline, backend.upstream.call(request, &options)).await else {
             // A caller with little patience says nothing about the backend.
-            if began.elapsed() >= config.limits.deadline {
+            if in_flight.began.elapsed() >= config.limits.deadline {
+                in_flight.failed(None);
                 self.fleet.failed(&backend);
             }
             return Outcome::Done(late(call, config).response(call.path.path()));
         };
         match called {
-            Ok(reply) => match self.judge(call, &chosen, &backend, reply) {
+            Ok(reply) => match self.judge(call, &chosen, &mut in_flight, bytes, reply) {
                 Outcome::Done(response) => Outcome::Done(response.map(|body| body.holding(in_flight))),
                 Outcome::Again(failure, instead) => {
                     Outcome::Again(failure, instead.map(|response| response.map(|body| body.holding(in_flight))))
                 }
             },
-            Err(error) => self.broken(&backend, &error),
+            Err(error) => self.broken(&mut in_flight, &error),
         }
     }
 
-    /// What a reply means: an answer, or a reason to ask another backend.
-    pub(super) fn judge(&self, call: &Call, chosen: &Chosen, backend: &Arc<Backend>, reply: Reply) -> Outcome {
+    /// What a reply means: an answer, or a reason to ask another backend. Costs are learned where the call's bytes came
+    /// at once.
+    pub(super) fn judge(
+        &self,
+        call: &Call,
+        chosen: &Chosen,
+        in_flight: &mut InFlight,
+        bytes: Option<u64>,
+        reply: Reply,
+    ) -> Outcome {
+        let backend = &Arc::clone(&in_flight.backend);
         let headers = &reply.head.headers;
+        let load = number(headers, ours::LOAD);
         let kind = headers.get(ours::ERROR).and_then(|name| Kind::from_name(name.to_str().ok()?));
         let status = reply.head.status;
         let version = chosen.planned.version;
-        let says = headers.get(ours::VERSION).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let says = number(headers, ours::VERSION);
         if status.is_success() && says.is_some_and(|says| says != version.get()) {
+            in_flight.failed(load);
             self.fleet.failed(backend);
             let message = format!("backend {} answered with another version than {version}", backend.name());
             return Outcome::Again(Failure::Refused, Err(Failed::new(Kind::BadGateway, message)));
@@ -144,6 +160,7 @@ impl Edge {
         let misdirected = kind == Some(Kind::NotHere) || (kind.is_none() && status == StatusCode::MISDIRECTED_REQUEST);
         if misdirected {
             backend.suspect();
+            in_flight.forget();
             let message =
                 format!("backend {} does not hold version {version} of '{}'", backend.name(), chosen.model.name);
             return Outcome::Again(Failure::NotHere, Err(Failed::new(Kind::Unavailable, message)));
@@ -160,12 +177,19 @@ impl Edge {
         } else {
             self.fleet.succeeded(backend);
         }
+        match bytes.filter(|_| matches!(reply.body, Body::Whole(_))) {
+            _ if at_fault || refused => in_flight.failed(load),
+            Some(bytes) if status.is_success() => self.learn(call, chosen, in_flight, bytes, headers),
+            // What came without being scored says nothing of how long that takes.
+            _ => in_flight.forget(),
+        }
         let response = pass_on(call, chosen, backend, reply);
         if refused { Outcome::Again(Failure::Refused, Ok(response)) } else { Outcome::Done(response) }
     }
 
     /// What a broken connection means.
-    pub(super) fn broken(&self, backend: &Arc<Backend>, error: &CallError) -> Outcome {
+    pub(super) fn broken(&self, in_flight: &mut InFlight, error: &CallError) -> Outcome {
+        let backend = &Arc::clone(&in_flight.backend);
         tracing::debug!(backend = backend.name(), %error, "call broke");
         let (failure, what) = match error {
             CallError::Unreached { .. } => (Failure::Unreached, "can't be reached"),
@@ -173,13 +197,37 @@ impl Edge {
         };
         // A pooled connection may have been closed while it idled: that says nothing about the backend.
         if !matches!(error, CallError::Lost { reused: true, .. }) {
+            in_flight.failed(None);
             self.fleet.failed(backend);
         } else {
+            in_flight.forget();
             backend.suspect();
         }
         let message = format!("backend {} {what}", backend.name());
         Outcome::Again(failure, Err(Failed::new(Kind::BadGateway, message)))
     }
+}
+
+impl Edge {
+    /// Takes in how long a good reply took.
+    fn learn(&self, call: &Call, chosen: &Chosen, in_flight: &mut InFlight, bytes: u64, headers: &HeaderMap) {
+        let took = in_flight.took();
+        let rows = number(headers, ours::ROWS);
+        let cost = chosen.model.costs.of(call.form());
+        in_flight.answered(took, cost.expect_rows(bytes, rows), number(headers, ours::LOAD));
+        cost.learn(&Sample { bytes, rows, took, crowded: false }, self.fleet.now_nanos());
+    }
+}
+
+impl Chosen {
+    /// What a call with so many bytes is expected to take.
+    pub(super) fn expect(&self, call: &Call, bytes: u64) -> Expected {
+        self.model.costs.of(call.form()).expect(bytes)
+    }
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    headers.get(name).and_then(|value| value.to_str().ok()?.parse().ok())
 }
 
 /// Bounds of a call to a backend.

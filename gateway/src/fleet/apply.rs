@@ -23,6 +23,7 @@ impl Fleet {
     pub(super) fn heard(&self, backend: &Arc<Backend>, report: &StateReport) {
         let now = self.now();
         backend.rename(&report.instance);
+        backend.told_load(report.in_flight);
         let fresh = {
             let mut said = lock(&backend.said);
             let fresh = said.cursor.as_deref().is_none_or(|before| boot(before) != boot(&report.cursor));

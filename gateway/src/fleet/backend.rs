@@ -4,11 +4,15 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
-use headgate_balance::Millis;
+use headgate_balance::choose::Candidate;
+use headgate_balance::cost::Expected;
 use headgate_balance::life::Life;
+use headgate_balance::load::{self, Ended, Load, Observed};
+use headgate_balance::{Millis, Nanos};
 use headgate_contract::fleet::CatalogSeen;
 use http::HeaderValue;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::lock;
@@ -27,8 +31,9 @@ pub struct Backend {
     /// The way there.
     pub upstream: Upstream,
     name: ArcSwap<Name>,
-    calls: AtomicU64,
-    cost: AtomicU64,
+    /// What its clock counts from.
+    born: Instant,
+    load: Load,
     total: AtomicU64,
     failures: AtomicU32,
     pub(super) life: Mutex<Life>,
@@ -63,11 +68,16 @@ struct Name {
     header: HeaderValue,
 }
 
-/// A call in flight: it counts until it is dropped.
+/// A call in flight: it counts until it is dropped. One that is dropped before anything is said of it was taken back.
 #[derive(Debug)]
 pub struct InFlight {
-    backend: Arc<Backend>,
-    cost: u64,
+    /// Where it is.
+    pub backend: Arc<Backend>,
+    /// When it was sent.
+    pub began: Instant,
+    expected: Expected,
+    rules: load::Rules,
+    told: bool,
 }
 
 impl Backend {
@@ -77,8 +87,8 @@ impl Backend {
             address: address.to_owned(),
             upstream: Upstream::new(address),
             name: ArcSwap::from_pointee(Name::of(address)),
-            calls: AtomicU64::new(0),
-            cost: AtomicU64::new(0),
+            born: Instant::now(),
+            load: Load::default(),
             total: AtomicU64::new(0),
             failures: AtomicU32::new(0),
             life: Mutex::default(),
@@ -122,21 +132,44 @@ impl Backend {
     }
 
     /// A call begins.
-    pub fn begin(self: &Arc<Self>, cost: u64) -> InFlight {
-        self.calls.fetch_add(1, Relaxed);
+    pub fn begin(self: &Arc<Self>, expected: Expected, rules: &load::Rules) -> InFlight {
         self.total.fetch_add(1, Relaxed);
-        self.cost.fetch_add(cost, Relaxed);
-        InFlight { backend: Arc::clone(self), cost }
+        self.load.begin(expected.took);
+        InFlight { backend: Arc::clone(self), began: Instant::now(), expected, rules: *rules, told: false }
+    }
+
+    /// What a choice needs to know.
+    pub fn candidate(&self, weight: f32, now: Instant, rules: &load::Rules) -> Candidate {
+        self.load.candidate(weight, self.clock(now), rules)
+    }
+
+    /// It said how many calls are in flight there.
+    pub(super) fn told_load(&self, load: u64) {
+        self.load.heard(load, self.clock(Instant::now()));
     }
 
     /// Calls of ours in flight there.
     pub fn in_flight(&self) -> u64 {
-        self.calls.load(Relaxed)
+        self.load.calls().into()
     }
 
-    /// The cost of the calls of ours in flight there.
-    pub fn cost(&self) -> u64 {
-        self.cost.load(Relaxed)
+    /// The cost of the calls of ours in flight there, in nanoseconds of undisturbed work.
+    pub fn cost(&self) -> Nanos {
+        self.load.cost()
+    }
+
+    /// How much longer than expected its replies take.
+    pub fn pace(&self, rules: &load::Rules) -> f32 {
+        self.load.pace(self.clock(Instant::now()), rules)
+    }
+
+    /// The moving average of its replies' times.
+    pub fn latency(&self) -> Option<Nanos> {
+        self.load.latency(self.clock(Instant::now()))
+    }
+
+    fn clock(&self, now: Instant) -> Nanos {
+        u64::try_from(now.saturating_duration_since(self.born).as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Calls that were sent there since the start.
@@ -174,9 +207,39 @@ impl Name {
     }
 }
 
+impl InFlight {
+    /// How long it has been in flight.
+    pub fn took(&self) -> Nanos {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// It was answered after so long, where that was expected, with what the backend said of its load.
+    pub fn answered(&mut self, took: Nanos, expected: Expected, load: Option<u64>) {
+        self.expected.known = expected.known;
+        self.tell(Ended::Good, took, expected.took, load);
+    }
+
+    /// The backend failed or refused it.
+    pub fn failed(&mut self, load: Option<u64>) {
+        self.tell(Ended::Failed, self.took(), self.expected.took, load);
+    }
+
+    /// It says nothing about its backend.
+    pub fn forget(&mut self) {
+        self.told = true;
+    }
+
+    fn tell(&mut self, ended: Ended, took: Nanos, expected: Nanos, load: Option<u64>) {
+        if !std::mem::replace(&mut self.told, true) {
+            let seen = Observed { took, expected: self.expected.known.then_some(expected), ended, load };
+            self.backend.load.observe(&seen, self.backend.clock(Instant::now()), &self.rules);
+        }
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.backend.calls.fetch_sub(1, Relaxed);
-        self.backend.cost.fetch_sub(self.cost, Relaxed);
+        self.tell(Ended::Left, self.took(), self.expected.took, None);
+        self.backend.load.end(self.expected.took);
     }
 }

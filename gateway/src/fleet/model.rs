@@ -8,6 +8,7 @@ use headgate_balance::Millis;
 use headgate_contract::fleet::{CatalogSeen, ModelReport, VersionReport, VersionState};
 use headgate_contract::{Digest, ModelName, Release, Version};
 
+use super::costs::Costs;
 use super::plan::Kept;
 
 /// A model: its newest release, and what each backend has of it.
@@ -20,6 +21,8 @@ pub struct Model {
     pub on: Vec<Held>,
     /// How it is called in metrics.
     pub label: Arc<Label>,
+    /// What its calls cost.
+    pub costs: Arc<Costs>,
     from: Option<(String, u64)>,
     /// Since when each version has been ready anywhere.
     pub(super) ready_since: Vec<(Version, Digest, Millis)>,
@@ -55,6 +58,7 @@ impl Model {
             release: Arc::default(),
             on: Vec::new(),
             label: Arc::new(label),
+            costs: Arc::default(),
             from: None,
             ready_since: Vec::new(),
             plan: ArcSwapOption::empty(),
@@ -87,6 +91,7 @@ impl Model {
             release: Arc::clone(&self.release),
             on: self.on.iter().filter(|held| held.backend != backend).cloned().collect(),
             label: Arc::clone(&self.label),
+            costs: Arc::clone(&self.costs),
             from: self.from.clone(),
             ready_since: Vec::new(),
             plan: ArcSwapOption::empty(),

@@ -99,7 +99,7 @@ async fn a_body_in_passing_goes_elsewhere_where_nobody_answers_the_door() {
     let mut dead = Backend::start("b1", Script::ready()).await;
     let backend = Backend::start("b2", Script::ready()).await;
     // Probes are rare, so that the dead one is still thought alive.
-    let rare = "limits.buffer_bytes_max=10\nfleet.probe_ms=30000\nfleet.misses_max=1000\nfleet.eject_failures=0";
+    let rare = "limits.buffer_bytes_max=10\nfleet.probe_ms=30000\nfleet.misses_max=1000\nfleet.eject_failures=0\nfleet.failure_penalty_ms=0";
     let gateway = Gateway::before(&[&dead, &backend], rare).await;
     dead.kill().await;
     for _ in 0..10 {

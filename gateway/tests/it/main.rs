@@ -3,6 +3,7 @@
 
 mod admin;
 mod backend;
+mod balance;
 mod discovery;
 mod doors;
 mod gateway;
