@@ -2,7 +2,7 @@
 # tools/setup, once.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: up test test-clients lint bench bench-engine fuzz sanitize help setup
+.PHONY: up test test-clients lint bench bench-engine bench-serving bench-proxy bench-chain fuzz sanitize help setup
 
 up: ## run the whole system here: file store, sample model, two backends, a gateway (ARGS="--backends 3 ...")
 	@tools/setup up
@@ -37,6 +37,16 @@ bench-serving: ## backend and gateway beside FastAPI, gunicorn, KServe, MLServer
 	@tools/setup up
 	@cargo build --release --locked -p headgate -p headgate-loadtests
 	@tools/bench-serving/run $(ARGS)
+
+bench-proxy: ## the gateway beside HAProxy, nginx and Envoy: tables in target/bench-proxy (ARGS="--quick", --help for more)
+	@tools/setup up
+	@cargo build --release --locked -p headgate -p headgate-loadtests
+	@tools/bench-proxy/run $(ARGS)
+
+bench-chain: ## a prediction through gateway and backend beside what proxies take to forward it: tables in target/bench-chain
+	@tools/setup up
+	@cargo build --release --locked -p headgate -p headgate-loadtests
+	@tools/bench-chain/run $(ARGS)
 
 fuzz: ## a minute of fuzzing for each reader of foreign bytes (needs a nightly compiler and cargo-fuzz)
 	@mkdir -p fuzz/corpus/model_file && cp crates/engine/tests/it/fixtures/*.model trainer/tests/it/fixtures/*.hgl fuzz/corpus/model_file

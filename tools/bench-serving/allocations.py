@@ -19,6 +19,12 @@ IDLE_S = 2.0
 READY_WITHIN_S = 30.0
 
 
+def build(library):
+    """Compiles what counts."""
+    source = pathlib.Path(__file__).with_suffix(".c")
+    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, source], check=True)
+
+
 def read(counts):
     """How many allocations there were so far, and how many bytes they asked for."""
     return struct.unpack("QQ", counts.read_bytes())
@@ -69,8 +75,7 @@ def measure(counts, connection, call, bodies, idle):
 def main(out):
     out = pathlib.Path(out).resolve()
     library, counts = out / "allocations.so", out / "allocations.counts"
-    source = pathlib.Path(__file__).with_suffix(".c")
-    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, source], check=True)
+    build(library)
     server = next(s for s in json.loads((out / "plan.json").read_text())["servers"] if s["name"] == "headgate")
     process, calls = server["processes"][0], server["calls"]
     variables = os.environ | {"LD_PRELOAD": str(library), "ALLOCATIONS_FILE": str(counts)}

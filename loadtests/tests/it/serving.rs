@@ -26,7 +26,8 @@ fn server(name: &str, program: &str, url: &str, dir: &Path) -> Value {
             {"name": format!("{name}-process"), "program": program, "arguments": ["60"]},
             {"name": format!("{name}-beside"), "program": "sh", "arguments": ["-c", "while :; do :; done"], "beside": true},
         ],
-        "calls": {"row": call},
+        "calls": {"row": call, "other": json!({"url": "http://127.0.0.1:9/", "bodies": call["bodies"], "scores": call["scores"], "reply": call["reply"]})},
+        "ready": "row",
     })
 }
 

@@ -37,6 +37,9 @@ pub(super) struct ServerPlan {
     pub(super) processes: Vec<Command>,
     /// The calls that it takes, by their names.
     pub(super) calls: BTreeMap<String, CallPlan>,
+    /// The call whose reply says that it is ready; that of any, where there is none.
+    #[serde(default)]
+    pub(super) ready: Option<String>,
 }
 
 /// A call, as one server takes it.

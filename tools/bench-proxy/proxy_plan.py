@@ -1,0 +1,63 @@
+"""Gets everything ready that `make bench-proxy` measures: the call, the proxies' configurations, and a plan that says how each
+is started and called.
+
+    proxy_plan.py TOOLS OUT HEADGATE LOADTESTS
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import sys
+
+import proxies
+from servers import Home
+
+BODY_BYTES = 540
+CLIENTS = [16, 64, 256]
+
+
+def body():
+    """A prediction call of so many bytes."""
+    begin, end = '{"instances":[[', "]]}"
+    values = "0.123456," * ((BODY_BYTES - len(begin) - len(end)) // 9)
+    rest = BODY_BYTES - len(begin) - len(end) - len(values)
+    return (begin + values + "1" * rest + end).encode() if rest else (begin + values[:-1] + "1" + end).encode()
+
+
+def cases():
+    """Each with the number of clients; at half load also past the proxy, to the origin, at the same rate."""
+    closed = [{"name": f"x{clients}", "call": "post", "clients": clients} for clients in CLIENTS]
+    half = {"clients": 64, "half_of": "x64"}
+    return [*closed, {"name": "half load", "call": "post"} | half, {"name": "direct", "call": "direct"} | half]
+
+
+def main(tools, out, headgate, loadtests):
+    tools, out, headgate, loadtests = (pathlib.Path(path).resolve() for path in (tools, out, headgate, loadtests))
+    shutil.rmtree(out, ignore_errors=True)
+    (out / "calls" / "post").mkdir(parents=True)
+    (out / "calls" / "post" / "0").write_bytes(body())
+    (out / "calls" / "post.scores.json").write_text(json.dumps([[proxies.SCORE]]))
+    home = Home(tools, out, headgate, None, None, {})
+    home.loadtests, home.cores = loadtests, proxies.cores(os.sched_getaffinity(0))
+
+    def calls(proxy, origin):
+        def call(url):
+            return home.call(url + proxies.PATH, "post", {"pointer": "/predictions"})
+
+        return {"post": call(proxy), "direct": call(origin)}
+
+    def server(make):
+        return lambda: proxies.behind_origin(home, make, calls) | {"ready": "post"}
+
+    makers = {name: server(make) for name, make in ({"headgate": proxies.gateway} | proxies.PROXIES).items()}
+    servers, left_out = proxies.found(makers)
+    home.release()
+    plan = {"tolerance": 0.0, "bare": True, "servers": servers, "cases": cases()}
+    (out / "plan.json").write_text(json.dumps(plan, indent=1))
+    (out / "left-out.json").write_text(json.dumps(left_out))
+    (out / "cores.json").write_text(json.dumps(home.cores))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
