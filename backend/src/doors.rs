@@ -1,4 +1,4 @@
-//! The doors: HTTP and gRPC in front of [`crate::dispatch`], on one port.
+//! The doors: HTTP, gRPC and the link in front of [`crate::dispatch`], on one port.
 //!
 //! Predictions take a plain hyper service; everything else goes through axum, or tonic.
 
@@ -22,7 +22,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::dispatch::Shared;
+use http1::Then;
 use idle::Idle;
+use workers::Threads;
 pub use workers::Workers;
 
 mod body;
@@ -34,6 +36,7 @@ mod http1;
 mod http2;
 mod idle;
 mod info;
+mod link;
 mod names;
 mod predict;
 mod reply;
@@ -59,11 +62,21 @@ pub struct App {
 /// What a connection needs.
 struct Server {
     app: App,
+    threads: Threads,
     router: axum::Router,
     grpc: grpc::Door,
     http1: hyper::server::conn::http1::Builder,
     http2: hyper::server::conn::http2::Builder<TokioExecutor>,
 }
+
+/// A connection's place among all; it counts until it is dropped.
+struct Open {
+    app: App,
+    _room: OwnedSemaphorePermit,
+}
+
+/// A link that was granted, and what waits for its end.
+type Opened = (link::Opened, Watcher);
 
 /// Accepts and serves connections until `stop`, then waits for calls in flight, at most `deadline`. Returns how many
 /// connections were cut off.
@@ -77,7 +90,7 @@ pub async fn serve(
     let limits = &app.shared.limits;
     let room = Arc::new(Semaphore::new(limits.connections_max));
     let patience = limits.idle_timeout;
-    let server = Arc::new(Server::new(app.clone()));
+    let server = Arc::new(Server::new(app.clone(), workers.threads()));
     let graceful = GracefulShutdown::new();
     let mut stop = pin!(stop);
     loop {
@@ -87,20 +100,20 @@ pub async fn serve(
             next = next => next,
         };
         // Each runtime knows the sockets that were made in it.
-        let (Some((runtime, place)), Ok(stream)) = (workers.fewest(), stream.into_std()) else { continue };
-        let (server, watcher) = (Arc::clone(&server), graceful.watcher());
+        let (Some((runtime, place)), Ok(stream)) = (server.threads.fewest(), stream.into_std()) else { continue };
+        let (served, watcher) = (Arc::clone(&server), graceful.watcher());
+        let open = Open::new(&app, permit);
         runtime.spawn(async move {
-            let _held = (permit, place);
-            let open = &server.app.shared.metrics.connections;
-            open.increment(1.0);
+            let _place = place;
             let ended = match TcpStream::from_std(stream) {
-                Ok(stream) => server.connection(stream, peer, watcher).await.map_err(|error| error.to_string()),
-                Err(error) => Err(error.to_string()),
+                Ok(stream) => served.connection(stream, peer, watcher).await,
+                Err(error) => Err(error.into()),
             };
-            if let Err(error) = ended {
-                tracing::debug!(%peer, error, "connection");
+            match ended {
+                Ok(Some(opened)) => served.link(opened, peer, open),
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%peer, %error, "connection"),
             }
-            open.decrement(1.0);
         });
     }
     drop(listener);
@@ -113,28 +126,28 @@ pub async fn serve(
 }
 
 impl Server {
-    fn new(app: App) -> Self {
+    fn new(app: App, threads: Threads) -> Self {
         let patience = app.shared.limits.idle_timeout;
         let mut http1 = hyper::server::conn::http1::Builder::new();
         // The time of a head is watched by `Idle`.
         http1.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(64 << 10).writev(false);
         let (router, grpc) = (info::router(app.clone()), grpc::Door::new(app.clone()));
-        Self { app, router, grpc, http1, http2: http2::builder(patience) }
+        Self { app, threads, router, grpc, http1, http2: http2::builder(patience) }
     }
 
-    /// Serves a connection to its end.
+    /// Serves a connection to its end, or until it is a link.
     async fn connection(
         self: &Arc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
         watcher: Watcher,
-    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+    ) -> Result<Option<Opened>, Box<dyn Error + Send + Sync>> {
         let is_http2 = tokio::select! {
             spoken = http2::is_spoken(&stream, self.app.shared.limits.idle_timeout) => spoken,
             () = self.app.stopping.cancelled() => Some(false),
         };
         match is_http2 {
-            None => Ok(()),
+            None => Ok(None),
             Some(false) => self.http1(stream, peer, watcher).await,
             Some(true) => {
                 let server = Arc::clone(self);
@@ -147,7 +160,8 @@ impl Server {
                         })
                     }
                 });
-                Ok(watcher.watch(self.http2.serve_connection(TokioIo::new(stream), service)).await?)
+                watcher.watch(self.http2.serve_connection(TokioIo::new(stream), service)).await?;
+                Ok(None)
             }
         }
     }
@@ -157,24 +171,53 @@ impl Server {
         stream: TcpStream,
         peer: SocketAddr,
         watcher: Watcher,
-    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+    ) -> Result<Option<Opened>, Box<dyn Error + Send + Sync>> {
         let (idle, patience) = (Idle::new(), self.app.shared.limits.idle_timeout);
-        let begun = tokio::select! {
+        let then = tokio::select! {
             biased;
-            begun = http1::serve(&self.app, stream, peer, &idle) => begun?,
-            () = idle.overdue(patience) => None,
-            () = idle.stopped(&self.app.stopping) => None,
+            then = http1::serve(&self.app, stream, peer, &idle) => then?,
+            () = idle.overdue(patience) => Then::Ended,
+            () = idle.stopped(&self.app.stopping) => Then::Ended,
         };
-        let Some(begun) = begun else { return Ok(()) };
+        let begun = match then {
+            Then::Ended => return Ok(None),
+            Then::Hyper(begun) => begun,
+            Then::Link(asked) => return Ok(asked.answer().await?.map(|opened| (opened, watcher))),
+        };
         let watched = &idle;
         let service = service_fn(move |request| async move {
             let _busy = watched.busy();
             Ok::<_, Infallible>(predict::answer(&self.app, &self.router, peer, request).await)
         });
         tokio::select! {
-            ended = watcher.watch(self.http1.serve_connection(TokioIo::new(begun), service)) => Ok(ended?),
-            () = idle.overdue(patience) => Ok(()),
+            ended = watcher.watch(self.http1.serve_connection(TokioIo::new(begun), service)) => ended?,
+            () = idle.overdue(patience) => {}
         }
+        Ok(None)
+    }
+
+    /// Serves a link on the thread that has the fewest: gateways open as many as there are threads.
+    fn link(self: Arc<Self>, (opened, watcher): Opened, peer: SocketAddr, open: Open) {
+        let threads = self.threads.clone();
+        if let Some((runtime, place)) = threads.fewest_links() {
+            runtime.spawn(async move {
+                let _held = (open, place, watcher);
+                opened.serve(&self.app, peer, self.threads.count()).await;
+            });
+        }
+    }
+}
+
+impl Open {
+    fn new(app: &App, room: OwnedSemaphorePermit) -> Self {
+        app.shared.metrics.connections.increment(1.0);
+        Self { app: app.clone(), _room: room }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.app.shared.metrics.connections.decrement(1.0);
     }
 }
 

@@ -9,18 +9,19 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::{Bytes, BytesMut};
 use headgate_contract::error::ErrorBody;
 use headgate_contract::route;
-use http::header::{CONNECTION, HeaderMap};
+use http::header::CONNECTION;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::body::{self, Held, Source};
 use super::idle::Idle;
+use super::link::{self, Asked, Opening};
 use super::reply::{self, Id};
 use super::{App, predict};
 use crate::refusal::Refusal;
 pub(super) use begun::Begun;
-use head::Seen;
+use head::{Head, Seen};
 
 mod begun;
 mod head;
@@ -43,34 +44,59 @@ struct Connection<'a> {
     /// How much the last request had.
     last_bytes: usize,
     out: Vec<u8>,
-    path: String,
-    headers: HeaderMap,
+    head: Head,
+    /// What the head asks for, where that was read.
+    asks: Option<predict::Asks>,
 }
 
-/// Answers requests until one comes that hyper has to answer, which it then goes on with, or the connection ends.
-pub(super) async fn serve(app: &App, stream: TcpStream, peer: SocketAddr, idle: &Idle) -> io::Result<Option<Begun>> {
-    let (path, headers) = (String::new(), HeaderMap::new());
-    let (read, out) = (BytesMut::new(), Vec::new());
-    let mut connection = Connection { app, peer, stream, read, last_bytes: 0, out, path, headers };
+/// What becomes of a connection.
+pub(super) enum Then {
+    /// It has ended.
+    Ended,
+    /// hyper goes on with it.
+    Hyper(Begun),
+    /// It is to be a link.
+    Link(Asked),
+}
+
+/// Answers requests until one comes that hyper has to answer, or that asks for a link, or the connection ends.
+pub(super) async fn serve(app: &App, stream: TcpStream, peer: SocketAddr, idle: &Idle) -> io::Result<Then> {
+    let (read, out, head) = (BytesMut::new(), Vec::new(), Head::default());
+    let mut connection = Connection { app, peer, stream, read, last_bytes: 0, out, head, asks: None };
     loop {
-        match head::read(&connection.read, &mut connection.path, &mut connection.headers) {
-            Seen::Request { head_bytes, body_bytes } if route::is_prediction(&connection.path) => {
+        let (seen, again) = connection.head.read(&connection.read);
+        if !again {
+            connection.asks = None;
+        }
+        match seen {
+            Seen::Request { head_bytes, body_bytes } if route::is_prediction(&connection.head.path) => {
                 let _busy = idle.busy();
                 if !connection.answer(head_bytes, body_bytes).await? || app.stopping.is_cancelled() {
-                    return Ok(None);
+                    return Ok(Then::Ended);
                 }
             }
-            Seen::Part => {
-                if !connection.more(READ_BYTES).await? {
-                    return Ok(None);
+            Seen::Request { .. } => return Ok(connection.left()),
+            Seen::Part if connection.more(READ_BYTES).await? => {}
+            Seen::Part => return Ok(Then::Ended),
+            Seen::Other => match link::opening(&connection.read) {
+                Opening::Part if connection.more(READ_BYTES).await? => {}
+                Opening::Part => return Ok(Then::Ended),
+                Opening::Asked { head_bytes, versions } => {
+                    drop(connection.read.split_to(head_bytes));
+                    return Ok(Then::Link(Asked { versions, stream: connection.stream, read: connection.read }));
                 }
-            }
-            _ => return Ok(Some(Begun::new(connection.read.freeze(), connection.stream))),
+                Opening::Other => return Ok(connection.left()),
+            },
         }
     }
 }
 
 impl Connection<'_> {
+    /// Leaves it to hyper.
+    fn left(self) -> Then {
+        Then::Hyper(Begun::new(self.read.freeze(), self.stream))
+    }
+
     /// Reads what comes next; answers whether anything does.
     async fn more(&mut self, bytes: usize) -> io::Result<bool> {
         if self.read.is_empty() {
@@ -92,14 +118,16 @@ impl Connection<'_> {
         let Some(read) = self.body(body_bytes, started).await? else { return Ok(false) };
         // What is left of a body that can't be had is in the way of the next request.
         let mut closes = read.is_err();
-        let id = Id::of(&self.headers);
-        let (app, path, headers) = (self.app, &self.path, &self.headers);
-        let answer = predict::answered(app, self.peer, path, headers, Source::Read(read), &id, started);
+        let (app, path, headers) = (self.app, &self.head.path, &self.head.headers);
+        let id = Id::of(headers);
+        let asks = self.asks.get_or_insert_with(|| predict::Asks::read(app, path, headers));
+        let answer = asks.answer(app, headers, Source::Read(read), started);
         let answered = tokio::select! {
             biased;
             answered = answer => answered,
             () = gone(&self.stream) => return Ok(false),
         };
+        predict::note(&answered, self.peer, path, &id, started);
         self.out.clear();
         self.out.shrink_to(KEPT_BYTES);
         match answered {

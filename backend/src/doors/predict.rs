@@ -1,5 +1,6 @@
 //! The hot path: a prediction over HTTP.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -97,10 +98,26 @@ pub(super) async fn answered(
     started: Instant,
 ) -> Result<(Reply, Packing), Refusal> {
     let answered = predict(app, path, headers, body, started).await;
-    // Mostly nobody listens.
-    if enabled!(target: ACCESS, Level::DEBUG) {
+    note(&answered, peer, path, id, started);
+    answered
+}
+
+/// Whether anybody reads the access log: mostly not.
+pub(super) fn is_noted() -> bool {
+    enabled!(target: ACCESS, Level::DEBUG)
+}
+
+/// Writes the access log.
+pub(super) fn note(
+    answered: &Result<(Reply, Packing), Refusal>,
+    peer: SocketAddr,
+    path: &str,
+    id: &dyn Display,
+    started: Instant,
+) {
+    if is_noted() {
         let taken_us = started.elapsed().as_micros() as u64;
-        match &answered {
+        match answered {
             Ok((Reply { servable, answer, .. }, _)) => {
                 let (version, rows) = (servable.schema.version, answer.rows);
                 tracing::debug!(target: ACCESS, path, %peer, %id, %version, rows, taken_us, "answered");
@@ -111,7 +128,6 @@ pub(super) async fn answered(
             }
         }
     }
-    answered
 }
 
 async fn predict(
@@ -121,9 +137,32 @@ async fn predict(
     body: Source,
     started: Instant,
 ) -> Result<(Reply, Packing), Refusal> {
-    let read = || Ok((Head::read(app, path, headers)?, self::timeout(headers)?));
-    let (head, timeout) = read().map_err(|refusal| early(app, started, refusal))?;
-    answer_to(app, &head, headers, body, (started, timeout)).await
+    Asks::read(app, path, headers).answer(app, headers, body, started).await
+}
+
+/// What a call's path and headers ask for, and for how long the answer is of use; or what is wrong with them.
+#[derive(Debug)]
+pub(super) struct Asks(Result<(Head, Option<Duration>), Refusal>);
+
+impl Asks {
+    pub(super) fn read(app: &App, path: &str, headers: &HeaderMap) -> Self {
+        let head = Head::read(app, path, headers);
+        Self(head.and_then(|head| Ok((head, timeout(headers)?))))
+    }
+
+    /// Answers a call that came at a time.
+    pub(super) async fn answer(
+        &self,
+        app: &App,
+        headers: &HeaderMap,
+        body: Source,
+        started: Instant,
+    ) -> Result<(Reply, Packing), Refusal> {
+        match &self.0 {
+            Ok((head, timeout)) => answer_to(app, head, headers, body, (started, *timeout)).await,
+            Err(refusal) => Err(early(app, started, refusal.clone())),
+        }
+    }
 }
 
 /// What a call's head says.

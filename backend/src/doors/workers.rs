@@ -13,15 +13,20 @@ use crate::gather;
 /// The threads. Dropped, they end, and with them what they still serve.
 #[derive(Debug)]
 pub struct Workers {
-    workers: Vec<Worker>,
+    threads: Threads,
     stopped: CancellationToken,
 }
 
-/// One thread, and how many connections it has.
+/// Where connections go: it keeps no thread alive.
 #[derive(Clone, Debug)]
+pub(super) struct Threads(Arc<[Worker]>);
+
+/// One thread, and how many connections and links it has.
+#[derive(Debug)]
 struct Worker {
     runtime: Handle,
     connections: Arc<AtomicUsize>,
+    links: Arc<AtomicUsize>,
 }
 
 /// A connection's place among those of its thread, until it is dropped.
@@ -31,25 +36,49 @@ pub(super) struct Place(Arc<AtomicUsize>);
 impl Workers {
     /// Starts so many threads; one at least.
     pub fn start(threads: usize) -> io::Result<Self> {
-        let mut workers = Self { workers: Vec::new(), stopped: CancellationToken::new() };
+        let stopped = CancellationToken::new();
+        let unless_all = stopped.clone().drop_guard();
+        let mut workers = Vec::new();
         for _ in 0..threads.max(1) {
             let runtime = Builder::new_current_thread().enable_all().build()?;
-            workers.workers.push(Worker { runtime: runtime.handle().clone(), connections: Arc::default() });
-            let stopped = workers.stopped.clone();
+            let handle = runtime.handle().clone();
+            workers.push(Worker { runtime: handle, connections: Arc::default(), links: Arc::default() });
+            let stopped = stopped.clone();
             let run = move || {
                 gather::here();
                 runtime.block_on(stopped.cancelled());
             };
             std::thread::Builder::new().name("headgate-door".to_owned()).spawn(run)?;
         }
-        Ok(workers)
+        unless_all.disarm();
+        Ok(Self { threads: Threads(workers.into()), stopped })
+    }
+
+    pub(super) fn threads(&self) -> Threads {
+        self.threads.clone()
+    }
+}
+
+impl Threads {
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// The thread with the fewest connections, and a place on it.
     pub(super) fn fewest(&self) -> Option<(&Handle, Place)> {
-        let worker = self.workers.iter().min_by_key(|worker| worker.connections.load(Ordering::Relaxed))?;
-        worker.connections.fetch_add(1, Ordering::Relaxed);
-        Some((&worker.runtime, Place(Arc::clone(&worker.connections))))
+        self.fewest_of(|worker| &worker.connections)
+    }
+
+    /// The thread with the fewest links, which have many connections' work each, and a place on it.
+    pub(super) fn fewest_links(&self) -> Option<(&Handle, Place)> {
+        self.fewest_of(|worker| &worker.links)
+    }
+
+    fn fewest_of(&self, counted: impl Fn(&Worker) -> &Arc<AtomicUsize>) -> Option<(&Handle, Place)> {
+        let worker = self.0.iter().min_by_key(|worker| counted(worker).load(Ordering::Relaxed))?;
+        counted(worker).fetch_add(1, Ordering::Relaxed);
+        Some((&worker.runtime, Place(Arc::clone(counted(worker)))))
     }
 }
 
@@ -73,12 +102,13 @@ mod tests {
     #[test]
     fn connections_go_where_there_are_fewest_and_end_with_the_threads() {
         let workers = Workers::start(2).unwrap();
-        let load = || workers.workers.iter().map(|w| w.connections.load(Ordering::Relaxed)).collect::<Vec<_>>();
-        let places: Vec<Place> = (0..3).map(|_| workers.fewest().unwrap().1).collect();
+        let threads = workers.threads();
+        let load = || threads.0.iter().map(|w| w.connections.load(Ordering::Relaxed)).collect::<Vec<_>>();
+        let places: Vec<Place> = (0..3).map(|_| threads.fewest().unwrap().1).collect();
         assert_eq!(load(), [2, 1]);
         drop(places);
         assert_eq!(load(), [0, 0]);
-        let (runtime, place) = workers.fewest().unwrap();
+        let (runtime, place) = threads.fewest().unwrap();
         let (sender, receiver) = std::sync::mpsc::channel::<()>();
         runtime.spawn(async move {
             let _held = (place, sender);

@@ -13,6 +13,7 @@ mod http1;
 mod info;
 mod invocations;
 mod life;
+mod link;
 mod mapped;
 mod onnx;
 mod outages;

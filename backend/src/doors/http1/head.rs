@@ -1,5 +1,7 @@
 //! The head of a request, where it is one that nearly all predictions have.
 
+use std::ops::Range;
+
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap};
 use http::{HeaderName, HeaderValue};
 
@@ -9,11 +11,13 @@ use super::BODY_BYTES_MAX;
 const HEADERS_MAX: usize = 32;
 /// A head that is longer is no ordinary one.
 const HEAD_BYTES_MAX: usize = 8 << 10;
+/// Digits of a length that is read.
+const LENGTH_DIGITS_MAX: usize = 7;
 
 /// What the bytes of a connection begin with.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// A head of so many bytes and a body of so many; the headers were written down.
+    /// A head of so many bytes and a body of so many; the head was written down.
     Request { head_bytes: usize, body_bytes: usize },
     /// A part of a head.
     Part,
@@ -21,41 +25,79 @@ pub(super) enum Seen {
     Other,
 }
 
-/// Reads a head: `POST`, HTTP/1.1, a plain path, one plain length of the body, and no header that tells how the message or
-/// the connection is to be handled in any other way. `path` and `headers` are overwritten.
-pub(super) fn read(bytes: &[u8], path: &mut String, headers: &mut HeaderMap) -> Seen {
-    let mut slots = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut request = httparse::Request::new(&mut slots);
-    let head_bytes = match request.parse(bytes) {
-        Ok(httparse::Status::Complete(head_bytes)) if head_bytes <= HEAD_BYTES_MAX => head_bytes,
-        Ok(httparse::Status::Partial) if bytes.len() <= HEAD_BYTES_MAX && b"POST /".starts_with(first(bytes)) => {
-            return Seen::Part;
-        }
-        _ => return Seen::Other,
-    };
-    let target = request.path.filter(|path| path.starts_with('/') && path.bytes().all(is_plain));
-    let (Some("POST"), Some(1), Some(target)) = (request.method, request.version, target) else { return Seen::Other };
-    headers.clear();
-    let mut body_bytes = None;
-    for header in request.headers {
-        let Ok(name) = HeaderName::from_bytes(header.name.as_bytes()) else { return Seen::Other };
-        match &name {
-            &CONTENT_LENGTH if body_bytes.is_none() => match length(header.value) {
-                None => return Seen::Other,
-                length => body_bytes = length,
-            },
-            &CONNECTION if header.value.eq_ignore_ascii_case(b"keep-alive") => {}
-            name if tells_more(name) => return Seen::Other,
-            _ => match HeaderValue::from_bytes(header.value) {
-                Ok(value) => drop(headers.append(name, value)),
-                Err(_) => return Seen::Other,
-            },
+/// The head of a connection's last request. The next one's is mostly the same but for the body's length: then nothing of
+/// it is read again.
+#[derive(Debug, Default)]
+pub(super) struct Head {
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
+    /// As it came, and where the length's digits are in it.
+    bytes: Vec<u8>,
+    length: Range<usize>,
+}
+
+impl Head {
+    /// Reads a head: `POST`, HTTP/1.1, a plain path, one plain length of the body, and no header that tells how the message
+    /// or the connection is to be handled in any other way. Says also whether it is the last one again.
+    pub(super) fn read(&mut self, bytes: &[u8]) -> (Seen, bool) {
+        match self.again(bytes) {
+            Some(seen) => (seen, true),
+            None => (self.read_anew(bytes), false),
         }
     }
-    let Some(body_bytes) = body_bytes else { return Seen::Other };
-    path.clear();
-    path.push_str(target);
-    Seen::Request { head_bytes, body_bytes }
+
+    fn again(&self, bytes: &[u8]) -> Option<Seen> {
+        let (before, after) = (&self.bytes[..self.length.start], &self.bytes[self.length.end..]);
+        let rest = bytes.strip_prefix(before).filter(|_| !before.is_empty())?;
+        let digits = rest.iter().take(LENGTH_DIGITS_MAX + 1).take_while(|byte| byte.is_ascii_digit()).count();
+        let body_bytes = length(&rest[..digits])?;
+        rest[digits..]
+            .starts_with(after)
+            .then(|| Seen::Request { head_bytes: before.len() + digits + after.len(), body_bytes })
+    }
+
+    fn read_anew(&mut self, bytes: &[u8]) -> Seen {
+        let mut slots = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut request = httparse::Request::new(&mut slots);
+        let head_bytes = match request.parse(bytes) {
+            Ok(httparse::Status::Complete(head_bytes)) if head_bytes <= HEAD_BYTES_MAX => head_bytes,
+            Ok(httparse::Status::Partial) if bytes.len() <= HEAD_BYTES_MAX && b"POST /".starts_with(first(bytes)) => {
+                return Seen::Part;
+            }
+            _ => return Seen::Other,
+        };
+        let target = request.path.filter(|path| path.starts_with('/') && path.bytes().all(is_plain));
+        let (Some("POST"), Some(1), Some(target)) = (request.method, request.version, target) else {
+            return Seen::Other;
+        };
+        self.headers.clear();
+        self.bytes.clear();
+        self.length = 0..0;
+        let Some(found) = headers(request.headers, &mut self.headers) else { return Seen::Other };
+        let Some(body_bytes) = length(found) else { return Seen::Other };
+        self.path.clear();
+        self.path.push_str(target);
+        // Where it lies in the head that it is a part of.
+        let at = found.as_ptr() as usize - bytes.as_ptr() as usize;
+        self.length = at..at + found.len();
+        self.bytes.extend_from_slice(&bytes[..head_bytes]);
+        Seen::Request { head_bytes, body_bytes }
+    }
+}
+
+/// Takes in the headers that pass; gives the length of the body. None where one is not plain.
+fn headers<'b>(came: &[httparse::Header<'b>], into: &mut HeaderMap) -> Option<&'b [u8]> {
+    let mut length = None;
+    for header in came {
+        let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
+        match &name {
+            &CONTENT_LENGTH if length.is_none() => length = Some(header.value),
+            &CONNECTION if header.value.eq_ignore_ascii_case(b"keep-alive") => {}
+            name if tells_more(name) => return None,
+            _ => drop(into.append(name, HeaderValue::from_bytes(header.value).ok()?)),
+        }
+    }
+    length
 }
 
 /// Bytes that a request of POST begins with, as far as they came.
@@ -77,7 +119,7 @@ fn tells_more(name: &HeaderName) -> bool {
 
 /// A length in plain digits, of a body that is no large one.
 fn length(value: &[u8]) -> Option<usize> {
-    let digits = (1..=7).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
+    let digits = (1..=LENGTH_DIGITS_MAX).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
     let length = digits.then(|| value.iter().fold(0, |length, digit| 10 * length + usize::from(digit - b'0')));
     length.filter(|length| *length <= BODY_BYTES_MAX)
 }
@@ -92,21 +134,37 @@ mod tests {
     const PLAIN: &str = "POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\nX-A: b\r\n\r\n";
 
     fn seen(bytes: &[u8]) -> Seen {
-        read(bytes, &mut String::new(), &mut HeaderMap::new())
+        Head::default().read(bytes).0
     }
 
     #[test]
     fn a_plain_head_is_read_whole_or_waited_for() {
-        let (mut path, mut headers) = (String::from("old"), HeaderMap::new());
-        headers.insert("old", HeaderValue::from_static("1"));
+        let mut head = Head::default();
         let bytes = [PLAIN.as_bytes(), b"{}"].concat();
         let expected = Seen::Request { head_bytes: PLAIN.len(), body_bytes: 12 };
-        assert_eq!(read(&bytes, &mut path, &mut headers), expected);
-        assert_eq!(path, "/v1/models/m:predict");
-        assert_eq!(
-            headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes())).collect::<Vec<_>>(),
-            [("host", b"x".as_slice()), ("x-a", b"b")]
-        );
+        assert_eq!(head.read(&bytes), (expected, false));
+        let read = |head: &Head| {
+            let headers = head.headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap()));
+            (head.path.clone(), headers.collect::<Vec<_>>())
+        };
+        let expected = ("/v1/models/m:predict".to_owned(), vec!["host: x".to_owned(), "x-a: b".to_owned()]);
+        assert_eq!(read(&head), expected);
+        // Again, with another length.
+        let next = PLAIN.replace("12", "4321");
+        let longer = Seen::Request { head_bytes: next.len(), body_bytes: 4321 };
+        assert_eq!(head.read(next.as_bytes()), (longer, true));
+        assert_eq!(read(&head), expected);
+        for end in 0..next.len() {
+            assert_eq!(head.read(&next.as_bytes()[..end]), (Seen::Part, false), "{end}");
+        }
+        let other = PLAIN.replace("X-A: b", "X-A: c");
+        assert!(matches!(head.read(other.as_bytes()), (Seen::Request { .. }, false)));
+        assert_eq!(read(&head).1[1], "x-a: c");
+        for bad in ["00000012", "", "+1", "65537", "1 2", "1, 1"] {
+            let bad = other.replace("12", bad);
+            assert!(matches!(head.read(bad.as_bytes()), (Seen::Other, false)), "{bad}");
+            assert!(matches!(head.read(other.as_bytes()).0, Seen::Request { body_bytes: 12, .. }));
+        }
         for end in 0..PLAIN.len() {
             assert_eq!(seen(&PLAIN.as_bytes()[..end]), Seen::Part, "{end}");
         }
@@ -151,6 +209,10 @@ mod tests {
         #[test]
         fn any_bytes_are_seen(mut bytes in Just(PLAIN.as_bytes().to_vec()), at in 0..PLAIN.len(), byte in any::<u8>()) {
             bytes[at] = byte;
+            // The same whether the one before was like it or not.
+            let mut head = Head::default();
+            head.read(PLAIN.as_bytes());
+            prop_assert_eq!(head.read(&bytes).0, seen(&bytes));
             if let Seen::Request { head_bytes, body_bytes } = seen(&bytes) {
                 prop_assert!(head_bytes <= bytes.len() && body_bytes <= BODY_BYTES_MAX);
                 prop_assert!(bytes[..head_bytes].ends_with(b"\n\r\n") || bytes[..head_bytes].ends_with(b"\n\n"));

@@ -6,14 +6,11 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use headgate_contract::link::{
-    CREDITS, Call, FRAME_BYTES_MAX, Frame, FrameError, HEADS_MAX, Hello, Next, next,
-};
-use http::HeaderValue;
+use headgate_contract::link::{CREDITS, Call, FRAME_BYTES_MAX, Frame, FrameError, HEADS_MAX, Hello, Next, next};
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::task::coop::unconstrained;
@@ -29,6 +26,8 @@ use crate::refusal::Refusal;
 
 /// What is read at once.
 const READ_BYTES: usize = 64 << 10;
+/// And how often before calls go on and are written.
+const READS_MAX: usize = 4;
 /// Nothing more is read while so much waits to be written: the other side takes none of it.
 const UNWRITTEN_BYTES_MAX: usize = 4 << 20;
 /// What is kept of the buffers.
@@ -68,6 +67,18 @@ struct Gateway {
     frame_bytes_max: usize,
 }
 
+/// How reading ended.
+enum Reads {
+    /// All that came was read.
+    All,
+    /// There may be more.
+    More,
+    /// Nothing is read for now.
+    Paused,
+    /// No more will come.
+    End,
+}
+
 /// A call that was answered.
 struct Done {
     head: Arc<Read>,
@@ -81,7 +92,7 @@ struct Begun {
     started: Instant,
     timeout: Duration,
     /// Its id, where somebody reads the access log.
-    id: Option<HeaderValue>,
+    id: Option<String>,
 }
 
 /// Why a link broke. The gateway's fault.
@@ -146,7 +157,9 @@ impl<'a> Connection<'a> {
         match ended {
             Ok(()) => tracing::debug!(%peer, gateway, "link closed"),
             Err(Broken::Io(error)) => tracing::debug!(%peer, gateway, in_flight, %error, "link broke"),
-            Err(error) => tracing::warn!(%peer, gateway, in_flight, %error, "link closed: its gateway broke the protocol"),
+            Err(error) => {
+                tracing::warn!(%peer, gateway, in_flight, %error, "link closed: its gateway broke the protocol")
+            }
         }
     }
 
@@ -169,34 +182,44 @@ impl<'a> Connection<'a> {
 
     /// Reads, lets calls go on, and writes, until none of it can be done; ends when the gateway closes.
     fn turn(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        let read = self.poll_read(context)?;
+        self.poll_write(context)?;
+        let read = self.poll_reads(context)?;
         let (app, out) = (self.app, &mut self.out);
         let most = self.gateway.as_ref().map_or(FRAME_BYTES_MAX, |gateway| gateway.frame_bytes_max);
         self.calls.poll(context, |id, done| done.put(app, id, most, out));
         self.poll_write(context)?;
         match read {
-            Poll::Ready(0) => Poll::Ready(Ok(())),
-            Poll::Ready(_) => {
-                // There may be more; others get their turn before.
-                context.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Poll::Pending => Poll::Pending,
+            Reads::End => return Poll::Ready(Ok(())),
+            // Others get their turn before.
+            Reads::More => context.waker().wake_by_ref(),
+            Reads::Paused if !self.is_full() => context.waker().wake_by_ref(),
+            Reads::Paused | Reads::All => {}
         }
+        Poll::Pending
     }
 
-    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
-        if self.out.len() - self.written > UNWRITTEN_BYTES_MAX {
-            return Poll::Pending;
+    fn poll_reads(&mut self, context: &mut Context<'_>) -> Result<Reads, Broken> {
+        for _ in 0..READS_MAX {
+            if self.is_full() {
+                return Ok(Reads::Paused);
+            }
+            let wanted = self.wanted.saturating_sub(self.read.len());
+            self.read.reserve(wanted.max(READ_BYTES));
+            match poll_read_buf(Pin::new(&mut self.stream), context, &mut self.read)? {
+                Poll::Pending => return Ok(Reads::All),
+                Poll::Ready(0) => return Ok(Reads::End),
+                Poll::Ready(_) => {
+                    (self.heard, self.pinged) = (Instant::now(), false);
+                    self.take_in()?;
+                }
+            }
         }
-        let wanted = self.wanted.saturating_sub(self.read.len());
-        self.read.reserve(wanted.max(READ_BYTES));
-        let count = ready!(poll_read_buf(Pin::new(&mut self.stream), context, &mut self.read))?;
-        if count > 0 {
-            (self.heard, self.pinged) = (Instant::now(), false);
-            self.take_in()?;
-        }
-        Poll::Ready(Ok(count))
+        Ok(Reads::More)
+    }
+
+    /// Whether the other side takes nothing of what waits to be written.
+    fn is_full(&self) -> bool {
+        self.out.len() - self.written > UNWRITTEN_BYTES_MAX
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>) -> Result<(), Broken> {
@@ -288,7 +311,7 @@ impl<'a> Connection<'a> {
             body: held.map(|held| (Bytes::copy_from_slice(call.body), held)),
             started,
             timeout: Duration::from_millis(call.timeout_ms.into()),
-            id: predict::is_noted().then(|| HeaderValue::from_bytes(call.request_id).ok()).flatten(),
+            id: predict::is_noted().then(|| String::from_utf8_lossy(call.request_id).into_owned()),
         };
         if let Some(done) = self.calls.begin(id, begun.answer(self.app, self.peer)) {
             done.put(self.app, id, most, &mut self.out);
@@ -331,8 +354,7 @@ impl Begun {
             Err(refusal) => Err(predict::early(app, started, refusal.clone())),
         };
         if let Some(id) = id {
-            let scored = answer.as_ref().map(|(reply, _)| (reply.servable.schema.version, reply.answer.rows));
-            predict::note(&head.path, peer, &id, scored.as_ref().map_err(|refusal| *refusal), started);
+            predict::note(&answer, peer, &head.path, &id, started);
         }
         Done { head, answer }
     }

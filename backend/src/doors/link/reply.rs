@@ -1,19 +1,21 @@
 //! Answers as frames.
 
 use headgate_contract::error::ErrorBody;
-use headgate_contract::header::{DIGEST, IGNORED, JSON_LENGTH, LOAD, MODEL, ROWS, VERSION};
 use headgate_contract::link::{Answered, Closed, Content, Frame, Headers, Reply, put_headers};
 use http::header::{CONNECTION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
 use super::super::coding::Packing;
-use super::super::names::ERROR;
-use super::super::reply::refusal_of;
+use super::super::names::{DIGEST, ERROR, LOAD, ROWS, VERSION};
+use super::super::reply::{Value, refusal_of, said};
 use super::heads::Read;
 use crate::dispatch::{self, Chosen};
 use crate::encode;
 use crate::refusal::Refusal;
 use crate::servable::Servable;
+
+/// What a frame has fields for.
+const IN_FRAME: [HeaderName; 5] = [CONTENT_TYPE, VERSION, DIGEST, ROWS, LOAD];
 
 /// A call's answer.
 pub(super) type Answer = Result<(dispatch::Reply, Packing), Refusal>;
@@ -35,23 +37,23 @@ pub(super) fn put(id: u64, head: &Read, answer: Answer, load: u32, most: usize, 
 fn put_reply(id: u64, head: &Read, reply: &dispatch::Reply, packing: Packing, load: u32, out: &mut Vec<u8>) {
     let (answer, servable) = (&reply.answer, &reply.servable);
     let chosen = head.asks.as_ref().ok().and_then(|asks| asks.chosen);
+    let mut more: Vec<(HeaderName, HeaderValue)> = Vec::new();
+    said(reply, 0, |name, value| {
+        let value = match value {
+            _ if IN_FRAME.contains(&name) => return,
+            Value::Static(text) => Ok(HeaderValue::from_static(text)),
+            Value::Held(value) => Ok(value.clone()),
+            Value::Number(number) => Ok(HeaderValue::from(number)),
+            Value::Text(text) => HeaderValue::try_from(text),
+        };
+        more.extend(value.ok().map(|value| (name, value)));
+    });
+    more.extend(packing.said().map(|(name, text)| (name, HeaderValue::from_static(text))));
     let mut list = Vec::new();
-    let is_usual = answer.body.json_bytes.is_none()
-        && reply.fallback.is_none()
-        && answer.ignored.is_empty()
-        && packing == Packing::default();
-    if !is_usual {
-        let mut more = HeaderMap::new();
-        packing.say(&mut more);
-        let json_bytes = answer.body.json_bytes.map(|bytes| (JSON_LENGTH, HeaderValue::from(bytes)));
-        let model = reply.fallback.as_ref().map(|model| (MODEL, HeaderValue::from_str(model.as_str())));
-        let ignored = (!answer.ignored.is_empty()).then(|| HeaderValue::from_str(&answer.ignored.to_string()));
-        let texts = [model, ignored.map(|ignored| (IGNORED, ignored))].into_iter().flatten();
-        for (name, value) in json_bytes.into_iter().chain(texts.filter_map(|(name, text)| Some((name, text.ok()?)))) {
-            more.insert(name, value);
-        }
-        put_list(&more, &mut list);
-    }
+    let headers = match more.is_empty() {
+        true => Headers::NONE,
+        false => listed(more.iter().map(|(name, value)| (name, value)), &mut list),
+    };
     let frame = Reply {
         id,
         status: 200,
@@ -66,7 +68,7 @@ fn put_reply(id: u64, head: &Read, reply: &dispatch::Reply, packing: Packing, lo
             encode::Content::Protobuf => Content::Protobuf,
             encode::Content::Arrow => Content::Arrow,
         },
-        headers: Headers::read(&list).unwrap_or(Headers::NONE),
+        headers,
         body: &answer.body.bytes,
     };
     Frame::Reply(frame).put(out);
@@ -80,7 +82,6 @@ fn put_refusal(id: u64, head: &Read, refusal: &Refusal, load: u32, out: &mut Vec
         parts.headers.remove(name);
     }
     let mut list = Vec::new();
-    put_list(&parts.headers, &mut list);
     let frame = Reply {
         id,
         status: parts.status.as_u16(),
@@ -89,15 +90,19 @@ fn put_refusal(id: u64, head: &Read, refusal: &Refusal, load: u32, out: &mut Vec
         load,
         rows: None,
         content,
-        headers: Headers::read(&list).unwrap_or(Headers::NONE),
+        headers: listed(parts.headers.iter(), &mut list),
         body: &body,
     };
     Frame::Reply(frame).put(out);
 }
 
-fn put_list(headers: &HeaderMap, list: &mut Vec<u8>) {
-    debug_assert!([VERSION, DIGEST, ROWS, LOAD].iter().all(|name| !headers.contains_key(*name)), "the frame says it");
-    put_headers(headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())), list);
+/// Writes headers to a list; none of them where they are more than fit one.
+fn listed<'h, 'l>(
+    headers: impl Iterator<Item = (&'h HeaderName, &'h HeaderValue)>,
+    list: &'l mut Vec<u8>,
+) -> Headers<'l> {
+    put_headers(headers.map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())), list);
+    Headers::read(list).unwrap_or(Headers::NONE)
 }
 
 /// The version that answered: the one that the call names, nearly always.
