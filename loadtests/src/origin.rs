@@ -2,6 +2,7 @@
 //! with one version of one model, ready; what that costs here is next to nothing, so that a bench of proxies on one machine
 //! measures the proxies.
 
+mod link;
 mod report;
 
 use std::io;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use headgate_contract::fleet::{STATE_PATH, WAIT_MS_MAX};
+use headgate_contract::link::PATH as LINK_PATH;
 use headgate_contract::{Digest, ModelName, header};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -40,6 +42,9 @@ pub struct Options {
     /// Bytes of a reply's body
     #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=1 << 20))]
     pub reply_bytes: u32,
+    /// Refuse links: gateways then speak HTTP/1.1
+    #[arg(long)]
+    pub http_only: bool,
 }
 
 /// What it answers.
@@ -47,6 +52,11 @@ pub struct Options {
 struct Answers {
     /// To every call, head and body.
     call: Vec<u8>,
+    /// The body alone.
+    body: String,
+    /// To the question for a link, and whether that opens one.
+    link: Vec<u8>,
+    links: bool,
     /// To the question for its state.
     state: Vec<u8>,
     /// The query by which a gateway says that it knows that state.
@@ -79,10 +89,10 @@ async fn answer(mut stream: TcpStream, answers: Rc<Answers>) -> io::Result<()> {
     let mut bytes = BytesMut::with_capacity(READ_BYTES);
     loop {
         let garbled = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-        let (reply, wait, length) = match wire::request(&bytes).map_err(garbled)? {
+        let (reply, wait, opens, length) = match wire::request(&bytes).map_err(garbled)? {
             Some(head) if head.span.whole() <= bytes.len() => {
                 let (reply, wait) = answers.to(head.path);
-                (reply, wait, head.span.whole())
+                (reply, wait, answers.links && head.path == LINK_PATH, head.span.whole())
             }
             Some(head) if head.span.whole() > REQUEST_BYTES_MAX => {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "longer than any bench's request"));
@@ -100,6 +110,11 @@ async fn answer(mut stream: TcpStream, answers: Rc<Answers>) -> io::Result<()> {
         }
         stream.write_all(reply).await?;
         bytes.advance(length);
+        if opens {
+            // Once for each link: it says how a gateway spoke.
+            eprintln!("link opened");
+            return link::answer(stream, bytes, answers.body.as_bytes()).await;
+        }
     }
 }
 
@@ -107,6 +122,7 @@ impl Answers {
     fn new(options: &Options) -> Self {
         let digest = Digest::of(options.model.as_str());
         let (version, digest_text) = (report::VERSION, digest.to_string());
+        let body = prediction(options.reply_bytes as usize);
         let headers = [
             (header::VERSION, version.to_string()),
             (header::DIGEST, digest_text),
@@ -114,7 +130,10 @@ impl Answers {
             (header::LOAD, "1".to_owned()),
         ];
         Self {
-            call: message(&headers, &prediction(options.reply_bytes as usize)),
+            call: message(&headers, &body),
+            link: if options.http_only { link::refused() } else { link::opened() },
+            links: !options.http_only,
+            body,
             state: message(&[], &report::of(&options.model, digest)),
             known: format!("since={}", report::CURSOR),
         }
@@ -122,6 +141,9 @@ impl Answers {
 
     /// What is answered to a path, and after how long: a gateway that knows the state waits for news of it.
     fn to(&self, path: &str) -> (&[u8], Option<Duration>) {
+        if path == LINK_PATH {
+            return (&self.link, None);
+        }
         let Some(query) = path.strip_prefix(STATE_PATH) else { return (&self.call, None) };
         let mut parameters = query.trim_start_matches('?').split('&');
         let wait = parameters.clone().find_map(|parameter| parameter.strip_prefix("wait=")?.parse::<u64>().ok());
@@ -152,7 +174,8 @@ mod tests {
     #[test]
     fn a_gateway_that_knows_the_state_waits() {
         let listen = "127.0.0.1:0".parse().unwrap();
-        let answers = Answers::new(&Options { listen, model: "bench".parse().unwrap(), reply_bytes: 200 });
+        let answers =
+            Answers::new(&Options { listen, model: "bench".parse().unwrap(), reply_bytes: 200, http_only: false });
         let (call, wait) = answers.to("/v1/models/bench:predict");
         assert!(call.ends_with(b"x\"}") && wait.is_none());
         assert_eq!(wire::reply(call).unwrap().unwrap().1.body, 200);

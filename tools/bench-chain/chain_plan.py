@@ -34,13 +34,13 @@ def one_row(server, core):
     return {"processes": placed, "calls": {"json-1": server["calls"]["json-1"]}}
 
 
-def forwarding(home, make, peers_home):
+def forwarding(home, name, make, peers_home):
     """A proxy that hands the same requests to an origin which answers at once."""
     def calls(proxy, _):
         call = home.call(proxy + proxies.PATH, FORM, {"pointer": "/predictions"})
         return {"json-1": call | {"scores": str(home.out / "calls" / "forwarded.scores.json")}}
 
-    return proxies.behind_origin(peers_home, make, calls, REPLY_BYTES)
+    return proxies.behind_origin(peers_home, name, make, calls, "--reply-bytes", REPLY_BYTES)
 
 
 def main(tools, proxy_tools, out, headgate, loadtests):
@@ -60,7 +60,7 @@ def main(tools, proxy_tools, out, headgate, loadtests):
     core = peers_home.cores["measured"]
     makers = {"headgate": lambda: one_row(servers.headgate_gateway(home), core)}
     for name, make in proxies.PROXIES.items():
-        makers[name] = lambda make=make: forwarding(home, make, peers_home)
+        makers[name] = lambda name=name, make=make: forwarding(home, name, make, peers_home)
     makers["nginx-gunicorn"] = lambda: one_row(servers.nginx_gunicorn(home), core)
     found, left_out = proxies.found(makers)
     home.release()

@@ -14,7 +14,6 @@ from servers import LeftOut, process
 # What the origin gives as score, whatever it is asked (loadtests/src/origin.rs).
 SCORE = 0.875
 PATH = "/v1/models/bench:predict"
-REPLY_BYTES = 200
 
 
 def cores(available):
@@ -85,17 +84,17 @@ def gateway(home, port, origin):
 PROXIES = {"haproxy": haproxy, "nginx": nginx, "envoy": envoy}
 
 
-def origin_process(home, port, reply_bytes):
-    """The origin, which is not measured."""
-    words = ("origin", "--listen", f"127.0.0.1:{port}", "--reply-bytes", reply_bytes)
-    return process("origin", home.loadtests, *words) | {"beside": True}
+def origin_process(home, name, port, words):
+    """The origin of a proxy, which is not measured."""
+    listen = ("origin", "--listen", f"127.0.0.1:{port}")
+    return process(f"origin-{name}", home.loadtests, *listen, *words) | {"beside": True}
 
 
-def behind_origin(home, make, calls, reply_bytes=REPLY_BYTES):
+def behind_origin(home, name, make, calls, *words):
     """A proxy with an origin of its own; `calls` gives its calls for two addresses: the proxy's and the origin's."""
     port, origin = home.port(), home.port()
     placed = [
-        pinned(origin_process(home, origin, reply_bytes), home.cores["origin"]),
+        pinned(origin_process(home, name, origin, words), home.cores["origin"]),
         pinned(make(home, port, origin), home.cores["measured"]),
     ]
     return {"processes": placed, "calls": calls(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{origin}")}

@@ -14,6 +14,7 @@ import proxies
 from servers import Home
 
 BODY_BYTES = 540
+REPLY_BYTES = 200
 CLIENTS = [16, 64, 256]
 
 
@@ -47,10 +48,14 @@ def main(tools, out, headgate, loadtests):
 
         return {"post": call(proxy), "direct": call(origin)}
 
-    def server(make):
-        return lambda: proxies.behind_origin(home, make, calls) | {"ready": "post"}
+    def server(name, make, *words):
+        return lambda: proxies.behind_origin(home, name, make, calls, "--reply-bytes", REPLY_BYTES, *words) | {"ready": "post"}
 
-    makers = {name: server(make) for name, make in ({"headgate": proxies.gateway} | proxies.PROXIES).items()}
+    makers = {
+        "headgate": server("headgate", proxies.gateway),
+        "headgate-http1": server("headgate-http1", proxies.gateway, "--http-only"),
+    }
+    makers |= {name: server(name, make) for name, make in proxies.PROXIES.items()}
     servers, left_out = proxies.found(makers)
     home.release()
     plan = {"tolerance": 0.0, "bare": True, "servers": servers, "cases": cases()}

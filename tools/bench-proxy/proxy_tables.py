@@ -12,7 +12,9 @@ sys.path.insert(0, str(HERE.parent / "bench-engine"))
 from report import number, table, times, verdict
 
 OURS = "headgate"
-TITLES = {"headgate": "**Headgate**", "haproxy": "HAProxy", "nginx": "nginx", "envoy": "Envoy"}
+TITLES = {
+    "headgate": "**Headgate**", "headgate-http1": "Headgate, origin without link", "haproxy": "HAProxy", "nginx": "nginx", "envoy": "Envoy",
+}
 # Ours beside the cheapest of these peers: at which load, how many times theirs it may at most be, and the goal.
 RATIOS = [
     ("x16", ["haproxy", "nginx"], 1.05, 0.75), ("x64", ["haproxy", "nginx"], 0.8, 0.6), ("x256", ["haproxy", "nginx"], 0.8, 0.6),
@@ -37,6 +39,9 @@ class Figures:
         self.inside = read("inside.json") or {}
         self.cores = read("cores.json")
         self.titles = titles
+        # The origin notes each link that is opened to it.
+        logs = {path.stem.removeprefix("origin-"): path.read_text() for path in (out / "logs").glob("origin-*.log")}
+        self.linked = sorted(server for server, log in logs.items() if "link opened" in log)
         self.servers = [name for name in titles if any(server == name for server, _ in self.cells)]
         self.cases = list(dict.fromkeys(case for _, case in self.cells))
 
@@ -162,6 +167,13 @@ def failures(figures):
     return "\n".join(lines)
 
 
+def behind(figures):
+    """How each speaks to the origin."""
+    if OURS not in figures.linked:
+        return "To the origin all of them, Headgate too, speak HTTP/1.1."
+    return "To the origin Headgate speaks its link, all others HTTP/1.1; in the second line it does so too."
+
+
 def setting(figures):
     """Machine, cores and rounds in words."""
     machine, cores = figures.run["machine"], figures.cores
@@ -191,8 +203,7 @@ def main(out):
         "# Headgate's gateway beside other proxies",
         setting(figures) + " A POST of 540 bytes, a reply of 200, on kept connections; `x64`: 64 clients that each wait for "
         "their reply; half load: half of what each did at x64, by a schedule; added: less what the origin takes at that rate "
-        "without the proxy. To the origin all of them, Headgate too, speak HTTP/1.1. Peers write no log; Headgate runs as it "
-        "does without any setting.",
+        f"without the proxy. {behind(figures)} Peers write no log; Headgate runs as it does without any setting.",
         cpu_table(figures, closed),
         latency_table(figures, [*closed, *(case for case in figures.cases if case not in closed)]),
         inside_table(figures),

@@ -89,6 +89,12 @@ class Ratios(unittest.TestCase):
 
 
 class Tables(unittest.TestCase):
+    def test_how_the_origin_was_spoken_to_is_what_the_origin_saw(self):
+        seen = figures(proxy_tables.TITLES, [cell("headgate", "x64", 20.0)])
+        self.assertIn("Headgate too, speak HTTP/1.1", proxy_tables.behind(seen))
+        seen.linked = ["headgate"]
+        self.assertIn("speaks its link", proxy_tables.behind(seen))
+
     def test_cells_say_ratio_spread_and_how_busy_the_core_was(self):
         seen = figures(proxy_tables.TITLES, [cell("headgate", "x64", 20.0), cell("nginx", "x64", 40.0)])
         text = proxy_tables.cpu_table(seen, ["x64", "x256"])

@@ -3,12 +3,13 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use headgate_contract::fleet::{StateReport, VersionState};
+use headgate_contract::link::{Call, Frame, HeadOf, Headers, Next, next};
 use headgate_loadtests::driver::scores::{Place, Scores};
 use headgate_loadtests::driver::{self, Load, Plan};
 use headgate_loadtests::origin::{self, Options, SCORE};
 
 /// An origin on a thread of its own, which ends with the test's process.
-fn start() -> std::net::SocketAddr {
+fn start(http_only: bool) -> std::net::SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let listen = listener.local_addr().unwrap();
@@ -16,25 +17,29 @@ fn start() -> std::net::SocketAddr {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            origin::serve(listener, &Options { listen, model: "m".parse().unwrap(), reply_bytes: 200 }).await
+            origin::serve(listener, &Options { listen, model: "m".parse().unwrap(), reply_bytes: 200, http_only }).await
         })
     });
     listen
 }
 
 fn exchange(address: std::net::SocketAddr, request: &str) -> String {
+    String::from_utf8(exchange_bytes(address, request.as_bytes())).unwrap()
+}
+
+fn exchange_bytes(address: std::net::SocketAddr, request: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
+    stream.write_all(request).unwrap();
     stream.shutdown(std::net::Shutdown::Write).unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    text
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    bytes
 }
 
 #[test]
 fn every_call_gets_the_same_prediction() {
-    let address = start();
+    let address = start(false);
     let plan = Plan {
         target: format!("http://{address}/v1/models/m:predict").parse().unwrap(),
         bodies: vec![vec![b'x'; 540].into(), vec![b'y'; 100_000].into()],
@@ -60,7 +65,8 @@ fn every_call_gets_the_same_prediction() {
 
 #[test]
 fn requests_that_come_together_are_answered_in_their_order() {
-    let text = exchange(start(), "GET /fleet/v1/state HTTP/1.1\r\n\r\nPOST /x HTTP/1.1\r\ncontent-length: 1\r\n\r\ny");
+    let text =
+        exchange(start(false), "GET /fleet/v1/state HTTP/1.1\r\n\r\nPOST /x HTTP/1.1\r\ncontent-length: 1\r\n\r\ny");
     let (state, call) = text.rsplit_once("HTTP/1.1 200 OK").unwrap();
     let report: StateReport = serde_json::from_str(state.split_once("\r\n\r\n").unwrap().1).unwrap();
     assert!(report.ready && report.models[0].versions[0].state == VersionState::Ready);
@@ -71,6 +77,40 @@ fn requests_that_come_together_are_answered_in_their_order() {
 
 #[test]
 fn what_is_no_request_ends_the_connection_without_a_word() {
-    assert_eq!(exchange(start(), "\0\r\n\r\n"), "");
-    assert_eq!(exchange(start(), "POST /x HTTP/1.1\r\ncontent-length: 99999999999\r\n\r\n"), "");
+    assert_eq!(exchange(start(false), "\0\r\n\r\n"), "");
+    assert_eq!(exchange(start(false), "POST /x HTTP/1.1\r\ncontent-length: 99999999999\r\n\r\n"), "");
+}
+
+#[test]
+fn calls_of_a_link_are_answered_together() {
+    let mut request = b"GET /fleet/v1/link HTTP/1.1\r\nupgrade: headgate-link\r\n\r\n".to_vec();
+    for id in [3, 4] {
+        let (head, body) = (HeadOf::Known(0), b"x".as_slice());
+        Frame::Call(Call { id, timeout_ms: 0, head, request_id: b"", headers: Headers::NONE, body }).put(&mut request);
+    }
+    Frame::Ping(7).put(&mut request);
+    let answered = exchange_bytes(start(false), &request);
+    let head = answered.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
+    assert!(answered.starts_with(b"HTTP/1.1 101 "), "{answered:?}");
+    let (mut rest, mut ids) = (&answered[head..], Vec::new());
+    while let Next::Frame(frame, length) = next(rest, 1 << 20).unwrap() {
+        match frame {
+            Frame::Reply(reply) => {
+                assert_eq!((reply.status, reply.rows, reply.body.len()), (200, Some(1), 200));
+                ids.push(reply.id);
+            }
+            Frame::Pong(number) => ids.push(number),
+            Frame::Hello(hello) => assert!(ids.is_empty() && hello.credits > 0),
+            other => panic!("{other:?}"),
+        }
+        rest = &rest[length..];
+    }
+    assert_eq!((ids, rest.len()), (vec![3, 4, 7], 0));
+}
+
+#[test]
+fn a_link_can_be_refused() {
+    let text =
+        exchange(start(true), "GET /fleet/v1/link HTTP/1.1\r\n\r\nPOST /x HTTP/1.1\r\ncontent-length: 0\r\n\r\n");
+    assert!(text.starts_with("HTTP/1.1 426 ") && text.contains("HTTP/1.1 200 OK"), "{text}");
 }
