@@ -48,6 +48,8 @@ pub struct Fleet {
     /// Models whose name is a label in metrics.
     named: AtomicUsize,
     ejections: AtomicU64,
+    /// When success rates were compared last.
+    rates_since: AtomicU64,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -74,6 +76,7 @@ impl Fleet {
             next_id: AtomicU64::new(1),
             named: AtomicUsize::new(0),
             ejections: AtomicU64::new(0),
+            rates_since: AtomicU64::new(0),
             stop,
             tasks: TaskTracker::new(),
         })

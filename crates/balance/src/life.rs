@@ -43,6 +43,17 @@ pub struct Rules {
     pub misses_max: u32,
     /// The longest that a backend that left may take to finish.
     pub drain_ms: Millis,
+    /// The part of the fleet, 0 to 1, below which those that still serve are too few to carry its calls: see [`panics`].
+    pub panic_below: f64,
+}
+
+/// A missed probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missed {
+    /// It can't be reached, or answers nonsense: nobody is there who could serve.
+    Unreached,
+    /// It was reached and did not answer in time, as one does that has too much to do.
+    Unanswered,
 }
 
 /// What is known of one backend.
@@ -52,6 +63,8 @@ pub struct Life {
     pub outlier: Outlier,
     heard: Option<Heard>,
     misses: u32,
+    /// It was ready, and then did not answer, though it was reached.
+    hangs: bool,
     ready_since: Option<Millis>,
     left_at: Option<Millis>,
     ordered: bool,
@@ -60,7 +73,7 @@ pub struct Life {
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { slow_start_ms: 3_000, misses_max: 2, drain_ms: 30_000 }
+        Self { slow_start_ms: 3_000, misses_max: 2, drain_ms: 30_000, panic_below: 0.5 }
     }
 }
 
@@ -111,6 +124,7 @@ impl Life {
             outlier: Outlier::default(),
             heard: None,
             misses: 0,
+            hangs: false,
             ready_since: None,
             left_at: None,
             ordered: false,
@@ -122,6 +136,7 @@ impl Life {
     /// what the one before did is not held against it.
     pub fn heard(&mut self, heard: Heard, fresh: bool, now: Millis) {
         self.misses = 0;
+        self.hangs = false;
         self.heard = Some(heard);
         if fresh {
             self.ready_since = None;
@@ -135,12 +150,14 @@ impl Life {
 
     /// A probe failed, or was not answered in time. Whether it has thereby fallen silent: it counted as one that answers
     /// until now.
-    pub fn missed(&mut self, rules: &Rules) -> bool {
+    pub fn missed(&mut self, missed: Missed, rules: &Rules) -> bool {
         self.misses = self.misses.saturating_add(1);
         let falls_silent = self.misses >= rules.misses_max && self.heard.is_some_and(|heard| heard != Heard::Unready);
         if falls_silent {
+            self.hangs = self.heard == Some(Heard::Ready);
             self.heard = Some(Heard::Unready);
         }
+        self.hangs &= missed == Missed::Unanswered;
         falls_silent
     }
 
@@ -183,6 +200,11 @@ impl Life {
         }
     }
 
+    /// Whether it was ready until it ceased to answer probes, and can still be reached.
+    pub fn hangs(&self) -> bool {
+        self.hangs
+    }
+
     /// Since when it has been ready, where it is or was.
     pub fn ready_since(&self) -> Option<Millis> {
         self.ready_since
@@ -194,13 +216,23 @@ impl Life {
     }
 }
 
+/// Whether so few backends serve that their calls would take them down too, and those are used beside them that are
+/// `ejected`, or hang: Envoy's panic threshold. Backends that are new, can't be reached or say that they are not ready
+/// have no part in it.
+pub fn panics(serving: usize, ejected: usize, hanging: usize, rules: &Rules) -> bool {
+    let alive = serving + ejected + hanging;
+    (serving as f64) < alive as f64 * rules.panic_below
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::outlier::Reason;
 
-    const RULES: Rules = Rules { slow_start_ms: 100, misses_max: 2, drain_ms: 1_000 };
+    const RULES: Rules = Rules { slow_start_ms: 100, misses_max: 2, drain_ms: 1_000, panic_below: 0.5 };
+    const SILENT: Missed = Missed::Unanswered;
 
     #[test]
     fn from_listed_to_gone() {
@@ -216,7 +248,7 @@ mod tests {
         assert_eq!(life.state(300, &RULES), State::Active, "the same process needs no second warm-up");
         life.heard(Heard::Ready, true, 400);
         assert_eq!(life.state(400, &RULES), State::Warming, "another process does");
-        life.outlier.eject(410, &crate::outlier::Rules::default());
+        life.outlier.eject(Reason::Failures, 410, &crate::outlier::Rules::default());
         life.heard(Heard::Ready, false, 420);
         assert_eq!(life.state(420, &RULES), State::Ejected);
         life.heard(Heard::Ready, true, 430);
@@ -234,16 +266,23 @@ mod tests {
     fn one_missed_probe_is_forgiven_and_orders_are_taken_back() {
         let mut life = Life::new();
         life.heard(Heard::Ready, true, 0);
-        assert!(!life.missed(&RULES));
+        assert!(!life.missed(SILENT, &RULES));
         assert_eq!(life.state(200, &RULES), State::Active);
-        assert!(life.missed(&RULES), "it falls silent");
-        assert!(!life.missed(&RULES), "it was silent before");
+        assert!(life.missed(SILENT, &RULES), "it falls silent");
+        assert!(!life.missed(SILENT, &RULES) && life.hangs(), "it was silent before");
+        assert!(!life.missed(Missed::Unreached, &RULES) && !life.hangs(), "nobody is there");
         assert_eq!(life.state(200, &RULES), State::Pending);
         life.heard(Heard::Ready, false, 300);
         life.order_drain(true);
         assert_eq!(life.state(300, &RULES), State::Draining);
         life.order_drain(false);
         assert_eq!(life.state(300, &RULES), State::Active);
+    }
+
+    #[test]
+    fn half_that_hang_are_no_reason_to_panic_and_more_are() {
+        assert!(!panics(2, 1, 1, &RULES) && panics(1, 1, 1, &RULES) && panics(0, 0, 1, &RULES));
+        assert!(!panics(0, 0, 0, &RULES) && !panics(1, 4, 4, &Rules { panic_below: 0.0, ..RULES }));
     }
 
     #[derive(Clone, Copy, Debug)]
@@ -281,14 +320,15 @@ mod tests {
                         was_ready |= heard == Heard::Ready;
                         life.heard(heard, fresh, now);
                     }
-                    Event::Missed => drop(life.missed(&RULES)),
+                    Event::Missed => drop(life.missed(SILENT, &RULES)),
                     Event::Order(drain) => { ordered = drain; life.order_drain(drain) }
                     Event::List(l) => { listed = l; life.list(l, now) }
                     Event::Settle(n) => life.settle(n, now, &RULES),
-                    Event::Eject => life.outlier.eject(now, &crate::outlier::Rules::default()),
+                    Event::Eject => life.outlier.eject(Reason::Failures, now, &crate::outlier::Rules::default()),
                 }
                 let state = life.state(now, &RULES);
-                prop_assert!(was_ready || !state.serves(), "nothing starts healthy");
+                prop_assert!(was_ready || !(state.serves() || life.hangs()), "nothing starts healthy");
+                prop_assert!(!life.hangs() || !state.serves());
                 prop_assert!(!state.serves() || (listed && !ordered && !life.outlier.is_out()));
                 prop_assert!(!was_gone || state == State::Gone, "gone is gone");
                 was_gone |= state == State::Gone;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use headgate_balance::life::State;
+use headgate_balance::outlier::Reason;
 use headgate_contract::{Digest, Version};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,8 @@ pub(super) struct StateQuery {
 pub(super) struct Report {
     version: &'static str,
     lame_duck: bool,
+    /// Whether so few backends serve that others are tried beside them.
+    panic: bool,
     uptime_ms: u64,
     in_flight: usize,
     connections: usize,
@@ -58,6 +61,7 @@ struct BackendState {
     drain_ordered: bool,
     missed_probes: u32,
     ejected_for_ms: Option<u64>,
+    ejected_for: Option<&'static str>,
     heard_ms_ago: Option<u64>,
     store_id: Option<String>,
     generation: Option<u64>,
@@ -104,6 +108,7 @@ pub(super) fn state(edge: &Edge, query: &StateQuery) -> Report {
     Report {
         version: env!("CARGO_PKG_VERSION"),
         lame_duck: edge.gate.is_lame_duck(),
+        panic: snapshot.panic,
         uptime_ms: now,
         in_flight: edge.gate.in_flight(),
         connections: edge.gate.connections(),
@@ -122,6 +127,7 @@ fn backend(seen: &Seen, config: &Config, now: u64) -> BackendState {
     let backend = &seen.backend;
     let said = backend.said();
     let life = backend.life();
+    let is_ejected = seen.state == State::Ejected;
     BackendState {
         name: backend.name(),
         address: backend.address.clone(),
@@ -136,7 +142,8 @@ fn backend(seen: &Seen, config: &Config, now: u64) -> BackendState {
         reported_in_flight: said.in_flight,
         drain_ordered: life.drain_ordered(),
         missed_probes: life.misses(),
-        ejected_for_ms: life.outlier.until().filter(|_| seen.state == State::Ejected).map(|at| at.saturating_sub(now)),
+        ejected_for_ms: life.outlier.until().filter(|_| is_ejected).map(|at| at.saturating_sub(now)),
+        ejected_for: life.outlier.reason().filter(|_| is_ejected).map(Reason::as_str),
         heard_ms_ago: said.at.map(|at| now.saturating_sub(at)),
         store_id: said.catalog.as_ref().map(|catalog| catalog.store_id.clone()),
         generation: said.catalog.as_ref().map(|catalog| catalog.generation),
@@ -156,7 +163,7 @@ fn model(edge: &Edge, snapshot: &Snapshot, model: &Model, now: u64) -> ModelStat
                 backends: planned.backends.iter().map(|seen| seen.backend.name()).collect(),
             });
             let why = match (plan.current, plan.panic) {
-                (_, true) => "nothing that serves holds it: ejected, silent or draining backends are tried",
+                (_, true) => "too few backends serve: ejected, silent or draining backends are tried",
                 (false, _) => "the release is not ready on enough backends: an earlier one stands in",
                 (true, false) => "",
             };

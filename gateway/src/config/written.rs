@@ -105,6 +105,10 @@ section!(
         eject_ms: u64 = 1_000,
         eject_max_ms: u64 = 30_000,
         eject_share_max: f64 = 0.5,
+        eject_rate_window_ms: u64 = outlier::Rules::default().rate_window_ms,
+        eject_rate_calls_min: u32 = outlier::Rules::default().rate_calls_min,
+        eject_rate_deviations: f64 = outlier::Rules::default().rate_deviations,
+        panic_below: f64 = life::Rules::default().panic_below,
         admit_patience_ms: u64 = 10_000,
         balance: String = choose::Policy::default().as_str().to_owned(),
         hot_quantile: f64 = choose::Rules::default().hot_quantile,
@@ -233,6 +237,14 @@ impl FleetWritten {
             return refuse(format!("'fleet.probe_ms' is {}: at most {WAIT_MS_MAX}", self.probe_ms));
         }
         part("fleet.eject_share_max", self.eject_share_max)?;
+        part("fleet.panic_below", self.panic_below)?;
+        time_or_none("fleet.eject_rate_window_ms", self.eject_rate_window_ms)?;
+        if !(0.0..=100.0).contains(&self.eject_rate_deviations) {
+            return refuse(format!(
+                "'fleet.eject_rate_deviations' is {}: 0 to 100 expected",
+                self.eject_rate_deviations
+            ));
+        }
         part("fleet.hot_quantile", self.hot_quantile)?;
         time("fleet.latency_decay_ms", self.latency_decay_ms)?;
         time_or_none("fleet.failure_penalty_ms", self.failure_penalty_ms)?;
@@ -246,12 +258,16 @@ impl FleetWritten {
                 slow_start_ms: self.slow_start_ms,
                 misses_max: self.misses_max.max(1),
                 drain_ms: self.drain_ms,
+                panic_below: self.panic_below,
             },
             outlier: outlier::Rules {
                 failures: self.eject_failures,
                 base_ms: self.eject_ms,
                 max_ms: self.eject_max_ms,
                 share_max: self.eject_share_max,
+                rate_window_ms: self.eject_rate_window_ms,
+                rate_calls_min: self.eject_rate_calls_min,
+                rate_deviations: self.eject_rate_deviations,
             },
             admit: admit::Rules { patience_ms: self.admit_patience_ms },
             choose: choose::Rules {

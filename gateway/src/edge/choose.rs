@@ -100,11 +100,13 @@ impl Edge {
             let weight = seen.warms_since.map_or(1.0, |since| weight(Some(since), now_ms, rules.life.slow_start_ms));
             seen.backend.candidate(weight, now, &rules.load)
         };
-        let choose = |tried: &[u64]| {
-            let open = |at: usize| !tried.contains(&seen[at].backend.id);
-            self.chooser.choose(seen.len(), open, candidate, own, &rules.choose, chance)
-        };
-        let chosen = choose(tried).or_else(|| again.then(|| choose(&[])).flatten());
+        let choose =
+            |open: &dyn Fn(usize) -> bool| self.chooser.choose(seen.len(), open, candidate, own, &rules.choose, chance);
+        let untried = |at: usize| !tried.contains(&seen[at].backend.id);
+        // What failed once goes to one that serves, even where too few do.
+        let retry = || choose(&|at| untried(at) && seen[at].state.serves());
+        let chosen = (!tried.is_empty()).then(retry).flatten().or_else(|| choose(&untried));
+        let chosen = chosen.or_else(|| again.then(|| choose(&|_| true)).flatten());
         seen.get(chosen?).map(|seen| Arc::clone(&seen.backend))
     }
 }

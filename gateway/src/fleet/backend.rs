@@ -8,7 +8,7 @@ use headgate_balance::choose::Candidate;
 use headgate_balance::cost::Expected;
 use headgate_balance::life::Life;
 use headgate_balance::load::{self, Ended, Load, Observed};
-use headgate_balance::{Millis, Nanos};
+use headgate_balance::{Millis, Nanos, outlier};
 use headgate_contract::fleet::CatalogSeen;
 use http::HeaderValue;
 use tokio::sync::Notify;
@@ -36,6 +36,7 @@ pub struct Backend {
     load: Load,
     total: AtomicU64,
     failures: AtomicU32,
+    pub(super) counts: outlier::Counts,
     pub(super) life: Mutex<Life>,
     pub(super) said: Mutex<Said>,
     /// Probe now, do not wait.
@@ -91,6 +92,7 @@ impl Backend {
             load: Load::default(),
             total: AtomicU64::new(0),
             failures: AtomicU32::new(0),
+            counts: outlier::Counts::default(),
             life: Mutex::default(),
             said: Mutex::default(),
             poke: Notify::new(),
@@ -189,6 +191,12 @@ impl Backend {
 
     /// A call was answered.
     pub(super) fn succeeded(&self) {
+        self.counts.add(true);
+        self.forgive();
+    }
+
+    /// What it failed does not count any more.
+    pub(super) fn forgive(&self) {
         if self.failures.load(Relaxed) != 0 {
             self.failures.store(0, Relaxed);
         }
@@ -196,6 +204,7 @@ impl Backend {
 
     /// A call failed: how many have in a row.
     pub(super) fn failed(&self) -> u32 {
+        self.counts.add(false);
         self.failures.fetch_add(1, Relaxed).saturating_add(1)
     }
 }

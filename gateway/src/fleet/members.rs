@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use headgate_balance::life::State;
-use headgate_balance::outlier;
+use headgate_balance::Millis;
+use headgate_balance::life::{self, State};
+use headgate_balance::outlier::{self, Rate, Reason};
 
 use super::snapshot::{Seen, Snapshot};
 use super::{Backend, Fleet, lock, watch};
@@ -76,6 +77,7 @@ impl Fleet {
             backend.out.notify_waiters();
             backend.upstream.purge();
         }
+        self.compare_rates(now, &config.fleet.outlier);
         self.refresh();
         for seen in self.snapshot().backends.iter() {
             seen.backend.upstream.sweep(config.fleet.idle);
@@ -92,30 +94,27 @@ impl Fleet {
         let config = self.config.load();
         let _writer = lock(&self.writer);
         let now = self.now();
-        let mut backends: Vec<Seen> = lock(&self.listed)
-            .backends
-            .values()
-            .map(|backend| {
-                let life = lock(&backend.life);
-                let state = life.state(now, &config.fleet.life);
-                let warms_since = if state == State::Warming { life.ready_since() } else { None };
-                drop(life);
-                Seen { backend: Arc::clone(backend), state, warms_since }
-            })
-            .collect();
+        let mut backends: Vec<Seen> =
+            lock(&self.listed).backends.values().map(|backend| see(backend, now, &config.fleet.life)).collect();
         backends.sort_unstable_by_key(|seen| seen.backend.id);
+        let panic = panic(&mut backends, &config.fleet.life);
         let before = self.snapshot.load_full();
-        let same =
-            |a: &Seen, b: &Seen| (a.backend.id, a.state, a.warms_since) == (b.backend.id, b.state, b.warms_since);
+        let same = |a: &Seen, b: &Seen| {
+            (a.backend.id, a.state, a.round, a.warms_since) == (b.backend.id, b.state, b.round, b.warms_since)
+        };
         if backends.len() == before.backends.len()
             && backends.iter().zip(before.backends.iter()).all(|(a, b)| same(a, b))
         {
             return;
         }
         tell(&before, &backends);
+        if panic != before.panic {
+            tracing::warn!(panic, "too few backends serve: those that are ejected or hang are used beside them");
+        }
         let heard = before.heard || backends.iter().any(|seen| seen.state != State::Pending);
         self.snapshot.store(Arc::new(Snapshot {
             epoch: before.epoch + 1,
+            panic,
             backends: backends.into(),
             heard,
             shards: Arc::clone(&before.shards),
@@ -135,11 +134,39 @@ impl Fleet {
         if rules.failures == 0 || failures < rules.failures || !self.may_eject(backend, rules) {
             return;
         }
-        let now = self.now();
-        lock(&backend.life).outlier.eject(now, rules);
-        backend.succeeded();
-        self.ejections.fetch_add(1, Relaxed);
+        self.eject(backend, Reason::Failures, rules);
         tracing::warn!(backend = backend.name(), failures, "backend ejected: too many calls failed in a row");
+    }
+
+    /// Ejects backends whose calls succeed less often than the others', at the end of each window.
+    fn compare_rates(&self, now: Millis, rules: &outlier::Rules) {
+        let since = self.rates_since.load(Relaxed);
+        if rules.rate_window_ms == 0 || now.saturating_sub(since) < rules.rate_window_ms {
+            return;
+        }
+        self.rates_since.store(now, Relaxed);
+        let snapshot = self.snapshot();
+        let seen: Vec<&Seen> = snapshot.backends.iter().filter(|seen| seen.state.serves()).collect();
+        let rates: Vec<Rate> = seen.iter().map(|seen| seen.backend.counts.take()).collect();
+        for at in outlier::too_low(&rates, rules) {
+            let (Some(seen), Some(rate)) = (seen.get(at), rates.get(at)) else { continue };
+            if self.may_eject(&seen.backend, rules) {
+                self.eject(&seen.backend, Reason::SuccessRate, rules);
+                let (calls, rate) = (rate.calls(), rate.share());
+                tracing::warn!(
+                    backend = seen.backend.name(),
+                    calls,
+                    rate,
+                    "backend ejected: fewer calls succeed than elsewhere"
+                );
+            }
+        }
+    }
+
+    fn eject(&self, backend: &Backend, reason: Reason, rules: &outlier::Rules) {
+        lock(&backend.life).outlier.eject(reason, self.now(), rules);
+        backend.forgive();
+        self.ejections.fetch_add(1, Relaxed);
         self.refresh();
         backend.out.notify_waiters();
     }
@@ -170,6 +197,27 @@ impl Fleet {
         self.refresh();
         !found.is_empty()
     }
+}
+
+fn see(backend: &Arc<Backend>, now: Millis, rules: &life::Rules) -> Seen {
+    let life = lock(&backend.life);
+    let state = life.state(now, rules);
+    let warms_since = if state == State::Warming { life.ready_since() } else { None };
+    let hangs = state == State::Pending && life.hangs();
+    drop(life);
+    Seen { backend: Arc::clone(backend), state, round: state.round(), hangs, warms_since }
+}
+
+/// Whether too few serve; then the others that may be alive are tried in the first round, too.
+fn panic(backends: &mut [Seen], rules: &life::Rules) -> bool {
+    let count = |is: fn(&Seen) -> bool| backends.iter().filter(|seen| is(seen)).count();
+    let serving = count(|seen| seen.state.serves());
+    let panics = life::panics(serving, count(|seen| seen.state == State::Ejected), count(|seen| seen.hangs), rules);
+    if panics {
+        let alive = backends.iter_mut().filter(|seen| seen.hangs || seen.state == State::Ejected);
+        alive.for_each(|seen| seen.round = Some(0));
+    }
+    panics
 }
 
 fn tell(before: &Snapshot, after: &[Seen]) {

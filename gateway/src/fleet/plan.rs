@@ -30,7 +30,7 @@ pub struct Plan {
     pub planned: Vec<Arc<Planned>>,
     /// Whether it is today's list, and not an earlier one that stands in for it.
     pub current: bool,
-    /// Whether nothing that serves holds it: ejected, silent or draining backends are tried.
+    /// Whether too few that serve hold it: ejected, silent or draining backends are tried.
     pub panic: bool,
 }
 
@@ -132,7 +132,7 @@ impl Model {
     pub fn anywhere(&self, snapshot: &Snapshot) -> Option<Planned> {
         let known = self.on.iter().flat_map(|held| held.versions.iter()).next()?;
         (0..ROUNDS).find_map(|round| {
-            let in_round = snapshot.backends.iter().filter(|seen| seen.state.round() == Some(round));
+            let in_round = snapshot.backends.iter().filter(|seen| seen.round == Some(round));
             let backends: Vec<Seen> = in_round.filter(|seen| self.is_on(seen.backend.id)).cloned().collect();
             (!backends.is_empty()).then(|| Planned::new(known.version, known.digest, backends))
         })
@@ -148,7 +148,7 @@ impl Model {
         until: &Cell<Millis>,
     ) -> Result<Plan, Refusal> {
         for round in 0..ROUNDS {
-            let of = snapshot.backends.iter().filter(|seen| seen.state.round() == Some(round)).count();
+            let of = snapshot.backends.iter().filter(|seen| seen.round == Some(round)).count();
             if of == 0 {
                 continue;
             }
@@ -172,7 +172,7 @@ impl Model {
                     planned: planned.collect(),
                     serve: picked.serve.to_vec(),
                     current: picked.current,
-                    panic: round > 0,
+                    panic: round > 0 || snapshot.panic,
                 });
             }
         }
@@ -195,7 +195,7 @@ impl Model {
                 .flat_map(|held| held.versions.iter())
                 .any(|report| report.version == version && report.digest == digest && report.state == state)
         };
-        let in_round = snapshot.backends.iter().filter(|seen| seen.state.round() == Some(round));
+        let in_round = snapshot.backends.iter().filter(|seen| seen.round == Some(round));
         in_round.filter(|seen| holds(&seen.backend.id)).cloned().collect()
     }
 

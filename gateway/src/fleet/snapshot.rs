@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub epoch: u64,
     /// The backends, by id.
     pub backends: Arc<[Seen]>,
+    /// Whether so few backends serve that others are tried beside them.
+    pub panic: bool,
     /// Whether any backend was ever heard: before, nobody can know which models there are.
     pub heard: bool,
     pub(super) shards: Arc<[Arc<Shard>]>,
@@ -37,6 +39,10 @@ pub struct Seen {
     pub backend: Arc<Backend>,
     /// Its state.
     pub state: State,
+    /// In which round it is tried: [`State::round`], but for panics.
+    pub round: Option<u8>,
+    /// Whether it ceased to answer probes, and can be reached.
+    pub hangs: bool,
     /// While it warms up: since when.
     pub warms_since: Option<Millis>,
 }
@@ -44,7 +50,13 @@ pub struct Seen {
 impl Default for Snapshot {
     fn default() -> Self {
         let empty = Arc::new(Shard::new());
-        Self { epoch: 0, backends: Arc::new([]), heard: false, shards: (0..SHARDS).map(|_| empty.clone()).collect() }
+        Self {
+            epoch: 0,
+            panic: false,
+            backends: Arc::new([]),
+            heard: false,
+            shards: (0..SHARDS).map(|_| empty.clone()).collect(),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use headgate_balance::life::Missed;
 use headgate_contract::fleet::{NUDGE_PATH, Nudge, STATE_PATH, StateReport};
 use headgate_contract::header::GATEWAY;
 use http::{Method, Request, StatusCode, header};
@@ -13,7 +14,8 @@ use tokio::time::Instant;
 
 use super::apply::brings_models;
 use super::{Backend, Fleet, lock};
-use crate::upstream::{Body, BoxError, Options};
+use crate::config::Config;
+use crate::upstream::{Body, BoxError, Options, Reply};
 
 /// The longest report that is read.
 const REPORT_BYTES_MAX: u64 = 512 << 20;
@@ -38,8 +40,8 @@ pub(super) async fn run(fleet: Arc<Fleet>, backend: Arc<Backend>) {
                     let spacing = if changed { SPACING } else { fleet.config.load().fleet.probe };
                     pause(&backend, spacing.saturating_sub(began.elapsed())).await;
                 }
-                Err(error) => {
-                    miss(&fleet, &backend, error.as_ref(), missed);
+                Err((how, error)) => {
+                    miss(&fleet, &backend, how, error.as_ref(), missed);
                     missed = missed.saturating_add(1);
                     let wait = if missed < 2 { AGAIN } else { fleet.config.load().fleet.probe };
                     tokio::time::sleep(wait).await;
@@ -57,7 +59,26 @@ async fn pause(backend: &Backend, wait: Duration) {
 }
 
 /// One probe; whether it brought news.
-async fn probe(fleet: &Arc<Fleet>, backend: &Arc<Backend>) -> Result<bool, BoxError> {
+async fn probe(fleet: &Arc<Fleet>, backend: &Arc<Backend>) -> Result<bool, (Missed, BoxError)> {
+    let unreached = |error| (Missed::Unreached, error);
+    let reply = match ask(fleet, backend).await.map_err(unreached)? {
+        Some(reply) => reply,
+        None => {
+            let limit = limit(&fleet.config.load());
+            let error = format!("{STATE_PATH} did not answer within {} ms", limit.as_millis());
+            return Err((Missed::Unanswered, error.into()));
+        }
+    };
+    take_reply(fleet, backend, reply).await.map_err(unreached)
+}
+
+fn limit(config: &Config) -> Duration {
+    config.fleet.probe + config.fleet.probe_timeout
+}
+
+/// Asks for the state; no reply where it does not come in time, though a connection was made or there was one.
+async fn ask(fleet: &Arc<Fleet>, backend: &Arc<Backend>) -> Result<Option<Reply>, BoxError> {
+    let limit = limit(&fleet.config.load());
     let config = fleet.config.load_full().fleet.clone();
     let options = Options {
         connect_timeout: config.connect_timeout,
@@ -66,11 +87,13 @@ async fn probe(fleet: &Arc<Fleet>, backend: &Arc<Backend>) -> Result<bool, BoxEr
     };
     let request = Request::get(path(fleet, backend, config.probe)).header(GATEWAY, fleet.name.as_str());
     let request = request.body(Body::Whole(None))?;
-    let limit = config.probe + config.probe_timeout;
-    let reply = tokio::time::timeout(limit, backend.upstream.call(request, &options))
-        .await
-        .map_err(|_| format!("{STATE_PATH} did not answer within {} ms", limit.as_millis()))?
-        .map_err(|error| error.to_string())?;
+    match tokio::time::timeout(limit, backend.upstream.call(request, &options)).await {
+        Ok(reply) => Ok(Some(reply.map_err(|error| error.to_string())?)),
+        Err(_) => Ok(None),
+    }
+}
+
+async fn take_reply(fleet: &Arc<Fleet>, backend: &Arc<Backend>, reply: Reply) -> Result<bool, BoxError> {
     if reply.head.status != StatusCode::OK {
         return Err(format!("{STATE_PATH} answered {}", reply.head.status).into());
     }
@@ -105,13 +128,13 @@ fn take_in(fleet: &Fleet, backend: &Arc<Backend>, report: &StateReport) -> bool 
     changed
 }
 
-fn miss(fleet: &Fleet, backend: &Backend, error: &(dyn std::error::Error + Send + Sync), missed: u32) {
+fn miss(fleet: &Fleet, backend: &Backend, how: Missed, error: &(dyn std::error::Error + Send + Sync), missed: u32) {
     if missed == 0 {
         tracing::warn!(backend = backend.name(), address = backend.address, %error, "probe failed");
     }
     lock(&backend.said).error = Some(error.to_string().chars().take(300).collect());
     let rules = fleet.config.load().fleet.life;
-    let falls_silent = lock(&backend.life).missed(&rules);
+    let falls_silent = lock(&backend.life).missed(how, &rules);
     fleet.refresh();
     if falls_silent {
         backend.out.notify_waiters();
