@@ -18,7 +18,7 @@ import sys
 import time
 import urllib.parse
 
-from started import Failed, Started, end_on_sigterm, say
+from started import Failed, Started, end_on_signals, say
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "bench-serving"))
 import allocations
@@ -159,7 +159,7 @@ def main():
     arguments.add_argument("seconds", type=float)
     arguments.add_argument("--servers", type=lambda text: text.split(","))
     given = arguments.parse_args()
-    end_on_sigterm()
+    end_on_signals()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(20_000, limits[1]), limits[1]))
     core = json.loads((given.out / "cores.json").read_text())["driver"]

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 
-from started import Failed, Started, cpu_s, end_on_sigterm, say
+from started import Failed, Started, cpu_s, end_on_signals, say
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "bench-engine"))
 from report import table
@@ -135,7 +135,7 @@ def rooms_table(name, process):
 
 def main(out, loadtests, seconds):
     out, loadtests = pathlib.Path(out).resolve(), pathlib.Path(loadtests).resolve()
-    end_on_sigterm()
+    end_on_signals()
     core = json.loads((out / "cores.json").read_text())["driver"]
     server = next(s for s in json.loads((out / "plan.json").read_text())["servers"] if s["name"] == OURS)
     say("profile")

@@ -9,7 +9,7 @@ import socket
 import sys
 import urllib.parse
 
-from started import Failed, Started, end_on_sigterm, say
+from started import Failed, Started, end_on_signals, say
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "bench-engine"))
 from report import table
@@ -64,7 +64,7 @@ def growth(seen):
 
 def main(out, loadtests):
     out, loadtests = pathlib.Path(out).resolve(), pathlib.Path(loadtests).resolve()
-    end_on_sigterm()
+    end_on_signals()
     core = json.loads((out / "cores.json").read_text())["driver"]
     server = next(s for s in json.loads((out / "plan.json").read_text())["servers"] if s["name"] == OURS)
     with Started(server, out / "logs", loadtests) as started:

@@ -20,12 +20,13 @@ class Failed(Exception):
     """Something could not be looked at, and why."""
 
 
-def end_on_sigterm():
-    """Lets SIGTERM end the program as Ctrl-C does: with all that it started."""
-    def end(*_):
-        raise SystemExit(143)
+def end_on_signals():
+    """Lets SIGTERM and Ctrl-C end the program without a trace, and with all that it started."""
+    def end(number, _):
+        raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, end)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
 
 
 def session_of(stat):
