@@ -112,6 +112,8 @@ pub struct Fleet {
     pub idle: Duration,
     /// Idle connections per backend.
     pub pool_max: usize,
+    /// Links per backend at most; 0: calls go by HTTP/1.1.
+    pub link_connections: usize,
     /// States of a backend.
     pub life: life::Rules,
     /// Ejection.

@@ -1,19 +1,23 @@
 //! One call to one backend: the only place that knows how calls travel.
 //!
-//! Now as HTTP/1.1 on pooled connections. Each [`Upstream`] has a pool of its own and dies with its backend, so that an
-//! address that is used again never meets an old connection.
+//! Small predictions as frames on links, where the backend takes them so; all else, and to all others, as HTTP/1.1 on
+//! pooled connections. Each [`Upstream`] has links and a pool of its own and dies with its backend, so that an address
+//! that is used again never meets an old connection.
 
 mod body;
 mod connection;
+mod link;
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderValue, Request, header, response};
 use tokio::time::Instant;
 
 use connection::Connection;
+use link::{Ended, Links};
 
 pub use body::{Body, BodyError, Streaming};
 
@@ -26,6 +30,7 @@ pub struct Upstream {
     address: String,
     host: HeaderValue,
     idle: Mutex<VecDeque<Idle>>,
+    links: Arc<Links>,
 }
 
 /// Bounds of a call.
@@ -83,13 +88,22 @@ impl Upstream {
     /// The way to `host:port`; nothing is connected yet.
     pub fn new(address: &str) -> Self {
         let host = HeaderValue::from_str(address).unwrap_or_else(|_| HeaderValue::from_static("backend"));
-        Self { address: address.to_owned(), host, idle: Mutex::default() }
+        Self { address: address.to_owned(), host, idle: Mutex::default(), links: Arc::default() }
     }
 
     /// Sends a call and waits for the reply: no longer than its caller does, by dropping the future.
     ///
     /// A pooled connection that turns out to be closed before anything was sent is replaced without a word.
     pub async fn call(&self, mut request: Request<Body>, options: &Options) -> Result<Reply, CallError> {
+        if let Some(reply) = self.by_link(&request) {
+            let lost = |source| CallError::Lost { address: self.address.clone(), reused: false, source };
+            match reply.await {
+                Ended::Reply(frame) => return link::reply(&frame, request.headers()).map_err(lost),
+                Ended::Lost(why) => return Err(lost(why.as_ref().into())),
+                // Too large for a frame.
+                Ended::Closed => {}
+            }
+        }
         request.headers_mut().insert(header::HOST, self.host.clone());
         loop {
             let pooled = self.take_idle().await;
@@ -121,13 +135,30 @@ impl Upstream {
         }
     }
 
+    /// Sends a call over a link, where it fits and one has room; what is to be waited for.
+    fn by_link(&self, request: &Request<Body>) -> Option<impl Future<Output = Ended> + use<>> {
+        let link = if link::fits(request) { self.links.pick() } else { None };
+        Some(link?.begin(request)?.ended())
+    }
+
     fn unreached(&self, request: Request<Body>, source: BoxError) -> CallError {
         CallError::Unreached { address: self.address.clone(), unsent: Some(Box::new(request)), source }
     }
 
-    /// Closes all idle connections.
+    /// Closes all idle connections; links once their calls are answered.
     pub fn purge(&self) {
         self.lock().clear();
+        self.links.purge();
+    }
+
+    /// Keeps links open: as many as serve the backend best, `most` at most; one more each time.
+    pub fn tend(&self, most: usize, connect_timeout: Duration) {
+        self.links.tend(&self.address, most, connect_timeout);
+    }
+
+    /// Links that are open.
+    pub fn links(&self) -> usize {
+        self.links.count()
     }
 
     /// Closes the connections that have idled for longer than `idle`: less than a backend keeps them.
@@ -163,5 +194,11 @@ impl Upstream {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.links.purge();
     }
 }

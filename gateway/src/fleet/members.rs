@@ -80,7 +80,11 @@ impl Fleet {
         self.compare_rates(now, &config.fleet.outlier);
         self.refresh();
         for seen in self.snapshot().backends.iter() {
-            seen.backend.upstream.sweep(config.fleet.idle);
+            let upstream = &seen.backend.upstream;
+            upstream.sweep(config.fleet.idle);
+            if seen.state.serves() {
+                upstream.tend(config.fleet.link_connections, config.fleet.connect_timeout);
+            }
         }
         if !gone.is_empty() {
             // Its models may be many.

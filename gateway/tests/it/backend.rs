@@ -266,6 +266,11 @@ impl Shared {
         if parameter("since") == Some(&cursor(seq)) {
             let wait = parameter("wait").and_then(|ms| ms.parse().ok()).unwrap_or(0);
             let _ = tokio::time::timeout(Duration::from_millis(wait), script.changed()).await;
+            "/fleet/v1/link" => {
+                let mut response = Response::new(body("no"));
+                *response.status_mut() = StatusCode::NOT_FOUND;
+                Ok(response)
+            }
         }
         let (seq, script) = script.borrow().clone();
         if script.manner == Manner::Hang {
