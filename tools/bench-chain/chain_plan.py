@@ -1,5 +1,5 @@
-"""Gets everything ready that `make bench-chain` measures: the 500 x 63 model, published; calls and their scores; and a plan that
-says how each server is started and called. What is measured has one core, whatever it consists of.
+"""Gets everything ready that `make bench-chain` measures: the 500 x 63 model, published; calls and their scores; and a plan
+that says how each server is started and called. What is measured has one core, whatever it consists of.
 
     chain_plan.py TOOLS PROXIES OUT HEADGATE LOADTESTS
 """

@@ -7,7 +7,9 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "bench-proxy"))
-from proxy_tables import Figures, OURS, cpu_table, failures, inside_table, latency_table, musts_table, ratio_musts, setting, write
+from proxy_tables import (
+    OURS, Figures, cpu_table, failures, inside_table, latency_table, musts_table, ratio_musts, setting, write,
+)
 from report import number, table, times
 
 TITLES = {
@@ -45,13 +47,12 @@ def musts(figures, must):
 def main(out):
     out = pathlib.Path(out)
     figures = Figures(out, TITLES)
-    closed = [case for case in figures.cases if case != "half load"]
     write(out, figures, [
         "# A prediction through Headgate beside what others take to forward it",
         setting(figures) + " One row of 50 features in JSON, 500 trees x 63 leaves, on kept connections; `x64`: 64 clients that "
         "each wait for their reply; half load: half of what each did at x64, by a schedule. Headgate scores, with all that is on "
         "by default; the proxies hand the same request to an origin that answers at once, whose time does not count.",
-        cpu_table(figures, closed),
+        cpu_table(figures, figures.cases),
         latency_table(figures, figures.cases),
         parts_table(figures),
         inside_table(figures),

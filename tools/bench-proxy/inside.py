@@ -16,7 +16,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.parse
 
 from started import Failed, Started, end_on_signals, say
 
@@ -117,14 +116,11 @@ def allocated(server, out, loadtests, library, seconds, core):
 
 def idle_connections(started):
     """Resident memory of one connection that has served a request and waits, in bytes."""
-    url = urllib.parse.urlsplit(started.call()["url"])
-    body = started.body().read_bytes()
-    head = f"POST {url.path} HTTP/1.1\r\nhost: {url.netloc}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     before = started.resident_bytes()
     with contextlib.ExitStack() as held:
         for _ in range(IDLE_CONNECTIONS):
-            connection = held.enter_context(socket.create_connection((url.hostname, url.port), timeout=10))
-            connection.sendall(head.encode() + body)
+            connection = held.enter_context(socket.create_connection(started.address(), timeout=10))
+            connection.sendall(started.request())
             if not connection.recv(65536).startswith(b"HTTP/1.1 200"):
                 raise Failed("a connection was not answered")
         time.sleep(0.5)

@@ -55,7 +55,8 @@ def configured(home, file, **places):
 
 
 def haproxy(home, port, origin):
-    return process("haproxy", system_program("haproxy"), "-db", "-f", configured(home, "haproxy.cfg", port=port, origin=origin)[1])
+    file = configured(home, "haproxy.cfg", port=port, origin=origin)[1]
+    return process("haproxy", system_program("haproxy"), "-db", "-f", file)
 
 
 def nginx(home, port, origin):

@@ -1,5 +1,5 @@
-"""Gets everything ready that `make bench-proxy` measures: the call, the proxies' configurations, and a plan that says how each
-is started and called.
+"""Gets everything ready that `make bench-proxy` measures: the call, the proxies' configurations, and a plan that says how
+each is started and called.
 
     proxy_plan.py TOOLS OUT HEADGATE LOADTESTS
 """
@@ -48,8 +48,9 @@ def main(tools, out, headgate, loadtests):
 
         return {"post": call(proxy), "direct": call(origin)}
 
-    def server(name, make, *words):
-        return lambda: proxies.behind_origin(home, name, make, calls, "--reply-bytes", REPLY_BYTES, *words) | {"ready": "post"}
+    def server(name, make, *more):
+        words = ("--reply-bytes", REPLY_BYTES, *more)
+        return lambda: proxies.behind_origin(home, name, make, calls, *words) | {"ready": "post"}
 
     makers = {
         "headgate": server("headgate", proxies.gateway),

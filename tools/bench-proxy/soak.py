@@ -7,7 +7,6 @@ import json
 import pathlib
 import socket
 import sys
-import urllib.parse
 
 from started import Failed, Started, end_on_signals, say
 
@@ -35,16 +34,10 @@ def requests(started, core):
 
 def connections(started):
     """Resident memory after so many connections each, of one request."""
-    url = urllib.parse.urlsplit(started.call()["url"])
-    body = started.body().read_bytes()
-    request = (
-        f"POST {url.path} HTTP/1.1\r\nhost: {url.netloc}\r\ncontent-type: application/json\r\n"
-        f"content-length: {len(body)}\r\n\r\n"
-    ).encode() + body
-    seen = []
+    request, seen = started.request(), []
     for at in range(1, CONNECTIONS + 1):
         source = (f"127.0.0.{2 + at % ADDRESSES}", 0)
-        with socket.create_connection((url.hostname, url.port), timeout=10, source_address=source) as connection:
+        with socket.create_connection(started.address(), timeout=10, source_address=source) as connection:
             connection.sendall(request)
             if not connection.recv(65536).startswith(b"HTTP/1.1 200"):
                 raise Failed(f"connection {at} was not answered")

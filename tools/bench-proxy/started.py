@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 READY_WITHIN_S = 60.0
@@ -60,7 +61,7 @@ class Started:
             for process in self.server["processes"]:
                 variables = os.environ | process["environment"]
                 if not process.get("beside"):
-                    variables |= {name: value.replace("@name@", process["name"]) for name, value in self.environment.items()}
+                    variables |= {key: value.replace("@name@", process["name"]) for key, value in self.environment.items()}
                 with open(self.logs / f"{process['name']}.log", "a") as log:
                     self.running[process["name"]] = subprocess.Popen(
                         [process["program"], *process["arguments"]], env=variables, stdin=subprocess.DEVNULL, stdout=log,
@@ -94,6 +95,20 @@ class Started:
 
     def body(self):
         return sorted(pathlib.Path(self.call()["bodies"]).iterdir())[0]
+
+    def address(self):
+        """Host and port of the call."""
+        url = urllib.parse.urlsplit(self.call()["url"])
+        return url.hostname, url.port
+
+    def request(self):
+        """The call as bytes."""
+        url, body = urllib.parse.urlsplit(self.call()["url"]), self.body().read_bytes()
+        head = [
+            f"POST {url.path} HTTP/1.1", f"host: {url.netloc}", "content-type: application/json",
+            f"content-length: {len(body)}", "", "",
+        ]
+        return "\r\n".join(head).encode() + body
 
     def wait(self):
         """Until it answers."""
@@ -129,8 +144,10 @@ class Started:
         out.unlink(missing_ok=True)
         # Failed requests are an exit code too; the report says how many.
         subprocess.run(
-            [*pinned, self.loadtests, "run", "--url", self.call()["url"], "--closed", "--bare", "--connections", str(clients),
-             "--duration", str(seconds), "--body", self.body(), "--json", out],
+            [
+                *pinned, self.loadtests, "run", "--url", self.call()["url"], "--closed", "--bare", "--connections",
+                str(clients), "--duration", str(seconds), "--body", self.body(), "--json", out,
+            ],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False,
         )
         load = json.loads(out.read_text())["load"]
