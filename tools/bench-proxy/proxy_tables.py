@@ -181,7 +181,7 @@ def behind(figures):
     """How each speaks to the origin."""
     if OURS not in figures.linked:
         return "To the origin all of them, Headgate too, speak HTTP/1.1."
-    return "To the origin Headgate speaks its link, all others HTTP/1.1; in the second line it does so too."
+    return "To the origin Headgate speaks its link, all others HTTP/1.1, and so does Headgate in the second line."
 
 
 def setting(figures):
