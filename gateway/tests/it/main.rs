@@ -11,6 +11,7 @@ mod grpc;
 mod http2;
 mod lifecycle;
 mod limits;
+mod link;
 mod patience;
 mod process;
 mod release;
