@@ -5,7 +5,7 @@ mod written;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use headgate_balance::{admit, budget, choose, life, load, outlier};
+use headgate_balance::{admit, budget, choose, life, limit, load, outlier, share};
 use headgate_contract::ModelName;
 use headgate_contract::config::{ConfigError, Sources, read};
 
@@ -124,6 +124,10 @@ pub struct Fleet {
     pub choose: choose::Rules,
     /// What replies say about a backend's load.
     pub load: load::Rules,
+    /// How many calls a backend is given at once.
+    pub limit: limit::Rules,
+    /// Who is refused where there is not room for all.
+    pub share: share::Rules,
 }
 
 /// How often a call is tried.
@@ -188,6 +192,8 @@ mod tests {
             ("[fleet]\neject_share_max = 1.5", "fleet.eject_share_max"),
             ("[fleet]\nbalance = \"roundrobin\"", "fleet.balance"),
             ("[fleet]\nhot_quantile = 2.0", "fleet.hot_quantile"),
+            ("[fleet]\nlimit_min = 10\nlimit_max = 5", "fleet.limit_min"),
+            ("[fleet]\nlimit_tolerance = 0.5", "fleet.limit_tolerance"),
             ("[retry]\nattempts_max = 0", "retry.attempts_max"),
             ("[retry]\nratio = -1.0", "retry.ratio"),
             ("[log]\nfilter = \"info,=x=y\"", "log.filter"),

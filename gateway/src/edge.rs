@@ -15,6 +15,7 @@ mod passthrough;
 mod patience;
 mod predict;
 mod reply;
+mod room;
 mod statistics;
 mod streams;
 mod timed;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use headgate_balance::budget::Budget;
 use headgate_balance::choose::Chooser;
+use headgate_balance::share::Shares;
 use tokio::sync::Semaphore;
 
 use crate::config::Config;
@@ -42,6 +44,8 @@ pub struct Edge {
     pub budget: Arc<Budget>,
     /// Who is in, and whether more may come.
     pub gate: Arc<Gate>,
+    /// Whose calls are in flight.
+    pub shares: Arc<Shares>,
     chooser: Arc<Chooser>,
     sampler: Arc<log::Sampler>,
     held_open: Arc<Semaphore>,
@@ -56,6 +60,7 @@ impl Edge {
             fleet,
             budget,
             gate: Arc::default(),
+            shares: Arc::default(),
             chooser: Arc::default(),
             sampler: Arc::default(),
             held_open: grpc::room(),

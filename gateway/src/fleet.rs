@@ -11,7 +11,7 @@ mod snapshot;
 mod watch;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -25,7 +25,7 @@ use crate::discovery::Endpoint;
 use crate::metrics;
 use heads::Heads;
 
-pub use backend::{Backend, InFlight, Said};
+pub use backend::{Backend, Bounds, InFlight, Said};
 pub use costs::{Costs, Form};
 pub use model::{Label, Model};
 pub use plan::{Plan, Planned, Refusal};
@@ -48,6 +48,7 @@ pub struct Fleet {
     /// Models whose name is a label in metrics.
     named: AtomicUsize,
     ejections: AtomicU64,
+    room: AtomicU32,
     /// When success rates were compared last.
     rates_since: AtomicU64,
     stop: CancellationToken,
@@ -76,6 +77,7 @@ impl Fleet {
             next_id: AtomicU64::new(1),
             named: AtomicUsize::new(0),
             ejections: AtomicU64::new(0),
+            room: AtomicU32::new(u32::MAX),
             rates_since: AtomicU64::new(0),
             stop,
             tasks: TaskTracker::new(),
@@ -95,6 +97,11 @@ impl Fleet {
     /// The same clock in nanoseconds.
     pub fn now_nanos(&self) -> Nanos {
         u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// The calls for which all backends that serve have room together.
+    pub fn room(&self) -> u32 {
+        self.room.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Ejections since the start.

@@ -70,9 +70,15 @@ pub(crate) fn retry(failure: Failure) {
         Failure::Unreached => "unreached",
         Failure::Lost => "lost",
         Failure::Refused => "refused",
+        Failure::Overloaded => "overloaded",
         Failure::NotHere => "not_here",
     };
     counter!("headgate_gateway_retries_total", "reason" => reason).increment(1);
+}
+
+/// A call is refused for want of room.
+pub(crate) fn shed(reason: &'static str) {
+    counter!("headgate_gateway_shed_total", "reason" => reason).increment(1);
 }
 
 /// An attempt is given up, and another one sent beside it.
@@ -105,7 +111,8 @@ pub(crate) fn rank(snapshot: &Snapshot) -> usize {
 pub(crate) fn render(edge: &Edge) -> String {
     let handle = recorder();
     let snapshot = edge.fleet.snapshot();
-    let rules = edge.config.load().fleet.load;
+    let config = edge.config.load();
+    let (rules, limit) = (config.fleet.load, config.fleet.limit);
     for state in State::ALL {
         let count = snapshot.backends.iter().filter(|seen| seen.state == state).count();
         gauge!("headgate_gateway_backends", "state" => state.as_str()).set(count as f64);
@@ -115,6 +122,7 @@ pub(crate) fn render(edge: &Edge) -> String {
             .set(seen.backend.in_flight() as f64);
         gauge!("headgate_gateway_backend_pace", "backend" => seen.backend.name())
             .set(f64::from(seen.backend.pace(&rules)));
+        gauge!("headgate_gateway_backend_limit", "backend" => seen.backend.name()).set(seen.backend.limit(&limit));
         if let Some(latency) = seen.backend.latency() {
             gauge!("headgate_gateway_backend_latency_seconds", "backend" => seen.backend.name())
                 .set(latency as f64 / 1e9);
@@ -125,6 +133,7 @@ pub(crate) fn render(edge: &Edge) -> String {
     let left = edge.budget.left();
     gauge!("headgate_gateway_retry_tokens", "kind" => "common").set(left.tokens as f64);
     gauge!("headgate_gateway_retry_tokens", "kind" => "lost").set(left.reserve as f64);
+    gauge!("headgate_gateway_callers").set(edge.shares.callers());
     gauge!("headgate_gateway_in_flight").set(edge.gate.in_flight() as f64);
     gauge!("headgate_gateway_buffered_bytes").set(edge.gate.buffered() as f64);
     gauge!("headgate_gateway_connections").set(edge.gate.connections() as f64);

@@ -4,6 +4,8 @@ use crate::budget::Reason;
 
 /// Backends that may be lost under one call: it may be what kills them.
 const LOST_MAX: u32 = 2;
+/// Backends that may say under one call that they have no room: then the fleet has none.
+const OVERLOADED_MAX: u32 = 2;
 /// Not-here replies after which the version is picked anew.
 const NOT_HERE_MAX: u32 = 2;
 
@@ -16,6 +18,8 @@ pub enum Failure {
     Lost,
     /// The backend refused, and another one may not.
     Refused,
+    /// The backend has no room.
+    Overloaded,
     /// The backend does not hold the version.
     NotHere,
 }
@@ -40,6 +44,8 @@ pub enum Why {
     Killer,
     /// The fleet's budget for retries is spent.
     Budget,
+    /// Two backends had no room.
+    Overloaded,
     /// The version is not where it was said to be.
     NotHere,
 }
@@ -49,6 +55,7 @@ pub enum Why {
 pub struct Attempts {
     failed: u32,
     lost: u32,
+    overloaded: u32,
     not_here: u32,
     picked_again: bool,
     given_up: bool,
@@ -74,12 +81,18 @@ impl Attempts {
                 Reason::Lost
             }
             Failure::Refused => Reason::Failed,
+            Failure::Overloaded => {
+                self.overloaded += 1;
+                Reason::Failed
+            }
         };
         self.failed += 1;
         if self.failed >= attempts_max {
             Next::GiveUp(Why::Attempts)
         } else if self.lost >= LOST_MAX {
             Next::GiveUp(Why::Killer)
+        } else if self.overloaded >= OVERLOADED_MAX {
+            Next::GiveUp(Why::Overloaded)
         } else if take(reason) {
             Next::Elsewhere
         } else {
@@ -158,6 +171,13 @@ mod tests {
     }
 
     #[test]
+    fn no_call_goes_into_a_fleet_that_has_no_room() {
+        let mut attempts = Attempts::default();
+        assert_eq!(after(&mut attempts, Failure::Overloaded), Next::Elsewhere);
+        assert_eq!(attempts.after(Failure::Overloaded, 9, true, true, |_| true), Next::GiveUp(Why::Overloaded));
+    }
+
+    #[test]
     fn a_spent_budget_ends_it_and_lost_calls_say_so() {
         let mut asked = None;
         let next = Attempts::default().after(Failure::Unreached, 3, true, true, |reason| {
@@ -180,11 +200,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_call_ends(failures in proptest::collection::vec(0u8..4, 20), may_pick in any::<bool>(), others in any::<bool>()) {
+        fn every_call_ends(failures in proptest::collection::vec(0u8..5, 20), may_pick in any::<bool>(), others in any::<bool>()) {
             let mut attempts = Attempts::default();
             let (mut taken, mut ended) = (0, false);
             for failure in failures {
-                let failure = [Failure::Unreached, Failure::Lost, Failure::Refused, Failure::NotHere][failure as usize];
+                let all = [Failure::Unreached, Failure::Lost, Failure::Refused, Failure::Overloaded, Failure::NotHere];
+                let failure = all[failure as usize];
                 let take = |_| { taken += 1; true };
                 if let Next::GiveUp(_) = attempts.after(failure, 3, may_pick, others, take) {
                     ended = true;

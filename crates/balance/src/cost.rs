@@ -24,6 +24,9 @@ const MEMORY: Nanos = 60 * SECOND;
 const SLOWER: f64 = 0.1;
 /// And one from a backend that was crowded, on top of that.
 const CROWDED: f64 = 0.1;
+/// How many times longer than expected a reply takes at most, as far as it is learned from: a queue that lasts minutes
+/// becomes what is expected only step by step.
+const SLOWER_MAX: u64 = 2;
 
 /// A model's costs by one door.
 #[derive(Debug)]
@@ -107,7 +110,8 @@ impl Cost {
         let slower = expected.known && sample.took > expected.took;
         let weight = if slower { SLOWER } else { 1.0 } * if sample.crowded { CROWDED } else { 1.0 };
         sums.fade(now);
-        sums.add(weight, rows, sample.took as f64);
+        let took = if slower { sample.took.min(expected.took.saturating_mul(SLOWER_MAX)) } else { sample.took };
+        sums.add(weight, rows, took as f64);
         if let Some(rows) = sample.rows.filter(|_| sample.bytes > 0) {
             sums.bytes += sample.bytes as f64;
             sums.rows += rows as f64;
@@ -221,6 +225,25 @@ mod tests {
         }
         let took = cost.expect(540).took;
         assert!((100_000..150_000).contains(&took), "{took}: the mean is 300,000");
+    }
+
+    #[test]
+    fn a_queue_that_lasts_is_not_taken_for_work_either() {
+        let cost = Cost::default();
+        (0..20).for_each(|n| cost.learn(&sample(540, 1, 100_000), n));
+        for n in 0..1_000u64 {
+            cost.learn(&Sample { crowded: true, ..sample(540, 1, 2_500_000) }, n * SECOND / 100);
+        }
+        assert!(cost.expect(540).took < 200_000, "{:?}", cost.expect(540));
+    }
+
+    #[test]
+    fn large_calls_are_learned_after_small_ones() {
+        let cost = Cost::default();
+        (0..100).for_each(|n| cost.learn(&sample(540, 1, 100_000), n));
+        (0..100).for_each(|n| cost.learn(&sample(540_000, 1_000, 10_000_000), n));
+        let took = cost.expect(540_000).took;
+        assert!((5_000_000..10_000_000).contains(&took), "{took}: a hundred times a small one's");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! Additive increase, multiplicative decrease on the pace of replies (see [`crate::load`]), as Netflix's concurrency-limits
 //! and Envoy's adaptive concurrency in their purpose: over a short window the mean pace is compared with
 //! [`Rules::tolerance`]. Above it, or where a call was refused for want of room or came too late, the limit falls by a
-//! fifth; below it, where the limit was near to being used, it grows by its square root. Unlike with Envoy's, nothing is held
+//! fifth, and by a half where most were; below it, where the limit was near to being used, it grows by its square root.
+//! As in TCP, only calls count that began after the limit moved last: the others tell of how it was before. Unlike with Envoy's, nothing is held
 //! back to measure how fast a backend would be when idle: [`crate::cost`] has learned that.
 
 use std::sync::Mutex;
@@ -17,6 +18,8 @@ const REPLIES_MIN: u32 = 10;
 const OUTLIER: f64 = 4.0;
 /// What is left of a limit that falls.
 const FALLS_TO: f32 = 0.8;
+/// And of one under which most calls are refused or late.
+const FALLS_FAR_TO: f32 = 0.5;
 
 /// How the limit moves.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,8 +37,9 @@ pub struct Rules {
 }
 
 /// One backend's limit, and its calls under it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Limit {
+    /// 0 until it has moved from where it begins.
     limit: AtomicU32,
     calls: AtomicU32,
     window: Mutex<Window>,
@@ -48,8 +52,6 @@ pub enum Ended {
     Paced(f32),
     /// It was refused for want of room, or came too late.
     Choked,
-    /// In a way that says nothing about room.
-    Otherwise,
 }
 
 #[derive(Debug, Default)]
@@ -59,7 +61,7 @@ struct Window {
     paces: f64,
     /// The most calls at once.
     most: u32,
-    choked: bool,
+    choked: u32,
 }
 
 impl Default for Rules {
@@ -69,16 +71,13 @@ impl Default for Rules {
 }
 
 impl Limit {
-    /// A limit as it begins.
-    pub fn new(rules: &Rules) -> Self {
-        Self { limit: AtomicU32::new(rules.start), calls: AtomicU32::new(0), window: Mutex::default() }
-    }
-
     /// The limit now.
     pub fn get(&self, rules: &Rules) -> u32 {
-        match rules.start {
-            0 => u32::MAX,
-            _ => self.limit.load(Relaxed).clamp(rules.min.min(rules.max), rules.max),
+        let within = |limit: u32| limit.clamp(rules.min.min(rules.max), rules.max);
+        match (rules.start, self.limit.load(Relaxed)) {
+            (0, _) => u32::MAX,
+            (start, 0) => within(start),
+            (_, limit) => within(limit),
         }
     }
 
@@ -102,21 +101,23 @@ impl Limit {
         self.calls.fetch_sub(1, Relaxed);
     }
 
-    /// Takes in how a call ended; before [`Self::end`] of the same call. What comes while another thread moves the limit
+    /// Takes in how a call ended, that took so long; before [`Self::end`] of the same call. What comes while another thread moves the limit
     /// is let go.
-    pub fn observe(&self, ended: Ended, now: Nanos, rules: &Rules) {
+    pub fn observe(&self, ended: Ended, took: Nanos, now: Nanos, rules: &Rules) {
         let Ok(mut window) = self.window.try_lock() else { return };
+        if rules.start == 0 || now.saturating_sub(took) < window.began {
+            return;
+        }
         window.most = window.most.max(self.calls());
         match ended {
             Ended::Paced(pace) => {
                 window.replies += 1;
                 window.paces += f64::from(pace).min(rules.tolerance * OUTLIER);
             }
-            Ended::Choked => window.choked = true,
-            Ended::Otherwise => {}
+            Ended::Choked => window.choked += 1,
         }
         let lasted = now.saturating_sub(window.began) >= nanos(rules.window_ms);
-        if lasted && (window.choked || window.replies >= REPLIES_MIN) {
+        if lasted && (window.choked > 0 || window.replies >= REPLIES_MIN) {
             self.limit.store(window.limit(self.get(rules), rules), Relaxed);
             *window = Window { began: now, ..Window::default() };
         }
@@ -126,10 +127,11 @@ impl Limit {
 impl Window {
     fn limit(&self, limit: u32, rules: &Rules) -> u32 {
         let too_slow = self.replies > 0 && self.paces / f64::from(self.replies) > rules.tolerance;
-        if too_slow || self.choked {
+        if too_slow || self.choked > 0 {
             // A limit that was far from being used would have to fall many times to be one.
             let used = limit.min(self.most.saturating_mul(2));
-            return ((used as f32 * FALLS_TO) as u32).max(rules.min);
+            let left = if self.choked > self.replies { FALLS_FAR_TO } else { FALLS_TO };
+            return ((used as f32 * left) as u32).max(rules.min);
         }
         if self.most.saturating_mul(2) < limit {
             return limit;
@@ -147,7 +149,7 @@ mod tests {
 
     /// A server of `cores` that shares them among what is in flight, and callers that want more than there is.
     fn settles(cores: f32, rules: &Rules) -> (u32, f32) {
-        let (limit, mut now) = (Limit::new(rules), SECOND);
+        let (limit, mut now) = (Limit::default(), SECOND);
         let mut pace = 1.0;
         for _ in 0..20_000 {
             while limit.has_room(rules) {
@@ -155,7 +157,7 @@ mod tests {
             }
             pace = (limit.calls() as f32 / cores).max(1.0);
             now += SECOND / 2_000;
-            limit.observe(Ended::Paced(pace), now, rules);
+            limit.observe(Ended::Paced(pace), 0, now, rules);
             limit.end();
         }
         (limit.get(rules), pace)
@@ -174,10 +176,10 @@ mod tests {
     #[test]
     fn refusals_lower_it_and_an_unused_one_does_not_grow() {
         let (rules, mut now) = (Rules::default(), SECOND);
-        let limit = Limit::new(&rules);
+        let limit = Limit::default();
         let mut observe = |ended| {
             now += SECOND / 10;
-            limit.observe(ended, now, &rules);
+            limit.observe(ended, SECOND / 100, now, &rules);
         };
         limit.begin();
         (0..100).for_each(|_| observe(Ended::Paced(1.0)));
@@ -189,13 +191,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn always_within_its_bounds(steps in proptest::collection::vec((0u8..3, 0.0f32..100.0, 0u64..SECOND), 1..200)) {
+        fn always_within_its_bounds(steps in proptest::collection::vec((any::<bool>(), 0.0f32..100.0, 0u64..SECOND), 1..200)) {
             let rules = Rules { start: 20, min: 4, max: 64, ..Rules::default() };
-            let (limit, mut now) = (Limit::new(&rules), 0);
-            for (what, pace, wait) in steps {
+            let (limit, mut now) = (Limit::default(), 0);
+            for (is_choked, pace, wait) in steps {
                 now += wait;
                 limit.begin();
-                limit.observe([Ended::Paced(pace), Ended::Choked, Ended::Otherwise][what as usize], now, &rules);
+                let ended = if is_choked { Ended::Choked } else { Ended::Paced(pace) };
+                limit.observe(ended, wait / 2, now, &rules);
                 prop_assert!((4..=64).contains(&limit.get(&rules)));
                 prop_assert_eq!(limit.has_room(&rules), limit.calls() < limit.get(&rules));
             }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use headgate_balance::{admit, budget, choose, life, load, outlier};
+use headgate_balance::{admit, budget, choose, life, limit, load, outlier, share};
 use headgate_contract::config::ConfigError;
 use headgate_contract::fleet::WAIT_MS_MAX;
 use serde::{Deserialize, Serialize};
@@ -115,6 +115,11 @@ section!(
         hot_quantile: f64 = choose::Rules::default().hot_quantile,
         latency_decay_ms: u64 = load::Rules::default().decay_ms,
         failure_penalty_ms: u64 = load::Rules::default().penalty_ms,
+        limit_start: u32 = limit::Rules::default().start,
+        limit_min: u32 = limit::Rules::default().min,
+        limit_max: u32 = limit::Rules::default().max,
+        limit_tolerance: f64 = limit::Rules::default().tolerance,
+        free_share: f64 = share::Rules::default().free,
     }
 );
 section!(
@@ -239,6 +244,13 @@ impl FleetWritten {
         }
         part("fleet.eject_share_max", self.eject_share_max)?;
         part("fleet.panic_below", self.panic_below)?;
+        part("fleet.free_share", self.free_share)?;
+        if self.limit_min == 0 || self.limit_min > self.limit_max {
+            return refuse(format!("'fleet.limit_min' is {}: 1 to 'fleet.limit_max' expected", self.limit_min));
+        }
+        if !(1.0..=1e6).contains(&self.limit_tolerance) {
+            return refuse(format!("'fleet.limit_tolerance' is {}: 1 or more expected", self.limit_tolerance));
+        }
         time_or_none("fleet.eject_rate_window_ms", self.eject_rate_window_ms)?;
         if !(0.0..=100.0).contains(&self.eject_rate_deviations) {
             return refuse(format!(
@@ -255,6 +267,7 @@ impl FleetWritten {
             connect_timeout: time("fleet.connect_timeout_ms", self.connect_timeout_ms)?,
             idle: time("fleet.idle_ms", self.idle_ms)?,
             pool_max: self.pool_max,
+            link_connections: self.link_connections,
             life: life::Rules {
                 slow_start_ms: self.slow_start_ms,
                 misses_max: self.misses_max.max(1),
@@ -267,7 +280,6 @@ impl FleetWritten {
                 max_ms: self.eject_max_ms,
                 share_max: self.eject_share_max,
                 rate_window_ms: self.eject_rate_window_ms,
-            link_connections: self.link_connections,
                 rate_calls_min: self.eject_rate_calls_min,
                 rate_deviations: self.eject_rate_deviations,
             },
@@ -282,6 +294,14 @@ impl FleetWritten {
                 penalty_ms: self.failure_penalty_ms,
                 ..load::Rules::default()
             },
+            limit: limit::Rules {
+                start: self.limit_start,
+                min: self.limit_min,
+                max: self.limit_max,
+                tolerance: self.limit_tolerance,
+                ..limit::Rules::default()
+            },
+            share: share::Rules { free: self.free_share },
         })
     }
 }

@@ -102,11 +102,11 @@ impl Edge {
         };
         let choose =
             |open: &dyn Fn(usize) -> bool| self.chooser.choose(seen.len(), open, candidate, own, &rules.choose, chance);
-        let untried = |at: usize| !tried.contains(&seen[at].backend.id);
+        let untried = |at: usize| seen[at].backend.has_room(&rules.limit) && !tried.contains(&seen[at].backend.id);
         // What failed once goes to one that serves, even where too few do.
         let retry = || choose(&|at| untried(at) && seen[at].state.serves());
         let chosen = (!tried.is_empty()).then(retry).flatten().or_else(|| choose(&untried));
-        let chosen = chosen.or_else(|| again.then(|| choose(&|_| true)).flatten());
+        let chosen = chosen.or_else(|| again.then(|| choose(&|at| seen[at].backend.has_room(&rules.limit))).flatten());
         seen.get(chosen?).map(|seen| Arc::clone(&seen.backend))
     }
 }

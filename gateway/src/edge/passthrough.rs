@@ -11,7 +11,7 @@ use super::Edge;
 use super::body::Fault;
 use super::call::Call;
 use super::log::Entry;
-use super::predict::{Outcome, late, options};
+use super::predict::{Outcome, bounds, late, options};
 use super::reply::Failed;
 use crate::metrics;
 use crate::upstream::{Body, CallError, Streaming};
@@ -41,7 +41,7 @@ impl Edge {
             };
             tried.push(backend.id);
             entry.tries(&backend);
-            let mut in_flight = backend.begin(expected, &config.fleet.load);
+            let mut in_flight = backend.begin(expected, false, bounds(&config));
             let request = call.request(&chosen.planned, &chosen.model.name, deadline, body);
             let bounds = options(&config);
             let Ok(called) = timeout_at(deadline, backend.upstream.call(request, &bounds)).await else {

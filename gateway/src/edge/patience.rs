@@ -114,7 +114,11 @@ impl Edge {
         config: &Config,
         entry: &mut Entry,
     ) -> Option<Outcome> {
-        let take = |reason| self.budget.take(reason, self.fleet.now(), &config.retry.budget);
+        // Backends that have too much to do are not given the same call twice.
+        let take = |reason| {
+            (reason == Reason::Lost || !self.is_tight(config))
+                && self.budget.take(reason, self.fleet.now(), &config.retry.budget)
+        };
         loop {
             match sent.first(run.earlier.as_mut(), run.attempts.may_give_up()).await {
                 First::Outcome(outcome) => {

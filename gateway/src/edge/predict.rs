@@ -19,7 +19,7 @@ use super::log::Entry;
 use super::patience::{Run, Sent};
 use super::reply::{Failed, strip_hop_by_hop};
 use crate::config::Config;
-use crate::fleet::{Backend, InFlight};
+use crate::fleet::{Backend, Bounds, InFlight};
 use crate::metrics;
 use crate::upstream::{Body, CallError, Options, Reply};
 
@@ -54,6 +54,7 @@ impl Edge {
     ) -> Result<Response<Body>, Failed> {
         let config = self.config.load_full();
         let deadline = Instant::now() + call.timeout.unwrap_or(config.limits.deadline);
+        let _let_in = self.let_in(&entry.caller, &config)?;
         self.budget.request(&config.retry.budget);
         let (mut run, mut again) = (Run::default(), false);
         let mut last = Err(Failed::new(Kind::Unavailable, nobody(&chosen)));
@@ -62,10 +63,15 @@ impl Edge {
             let expected = chosen.expect(call, body.len() as u64);
             let own = expected.took;
             let next = run.next.take().or_else(|| self.choose_backend(&chosen.planned, &run.tried, again, own));
-            let Some(backend) = next else { return run.rest(last, entry).await };
+            let Some(backend) = next else {
+                if run.tried.is_empty() && !chosen.planned.backends.is_empty() {
+                    last = Err(self.no_room(&chosen));
+                }
+                return run.rest(last, entry).await;
+            };
             run.tried.push(backend.id);
             entry.tries(&backend);
-            let in_flight = backend.begin(expected, &config.fleet.load);
+            let in_flight = backend.begin(expected, true, bounds(&config));
             let reply = Box::pin(self.attempt(call, chosen.clone(), in_flight, &body, deadline, &config));
             let sent = Sent::new(backend, reply, deadline);
             let (failure, instead) = match self.wait(sent, &mut run, &chosen, own, &config, entry).await {
@@ -77,11 +83,13 @@ impl Edge {
             // A lost connection may be tried again where it was lost; who refused, or is still asked, is not asked twice.
             again = matches!(failure, Failure::Lost | Failure::Unreached) && run.earlier.is_none();
             let others = self.choose_backend(&chosen.planned, &run.tried, again, own).is_some();
-            if !others && (failure == Failure::Refused || run.earlier.is_some()) {
+            let refused = matches!(failure, Failure::Refused | Failure::Overloaded);
+            if !others && (refused || run.earlier.is_some()) {
                 return run.rest(last, entry).await;
             }
             let may_pick = call.target.choice == Choice::Any;
-            let take = |reason| self.budget.take(reason, self.fleet.now(), &config.retry.budget);
+            let tight = failure == Failure::Overloaded && self.is_tight(&config);
+            let take = |reason| !tight && self.budget.take(reason, self.fleet.now(), &config.retry.budget);
             match run.attempts.after(failure, config.retry.attempts_max, may_pick, others, take) {
                 Next::Elsewhere => {}
                 Next::PickAgain => match self.choose_another(&call.target, &call.headers, chosen.planned.version) {
@@ -117,8 +125,8 @@ impl Edge {
         let options = options(config);
         let Ok(called) = timeout_at(deadline, backend.upstream.call(request, &options)).await else {
             // A caller with little patience says nothing about the backend.
-            if in_flight.began.elapsed() >= config.limits.deadline {
-                in_flight.failed(None);
+            if in_flight.began.elapsed() >= config.limits.deadline.mul_f64(0.9) {
+                in_flight.choked(None);
                 self.fleet.failed(&backend);
             }
             return Outcome::Done(late(call, config).response(call.path.path()));
@@ -177,14 +185,21 @@ impl Edge {
         } else {
             self.fleet.succeeded(backend);
         }
+        let too_late = kind == Some(Kind::DeadlineExceeded)
+            && in_flight.began.elapsed() >= self.config.load().limits.deadline.mul_f64(0.9);
         match bytes.filter(|_| matches!(reply.body, Body::Whole(_))) {
+            _ if kind == Some(Kind::Overloaded) || too_late => in_flight.choked(load),
             _ if at_fault || refused => in_flight.failed(load),
             Some(bytes) if status.is_success() => self.learn(call, chosen, in_flight, bytes, headers),
             // What came without being scored says nothing of how long that takes.
             _ => in_flight.forget(),
         }
         let response = pass_on(call, chosen, backend, reply);
-        if refused { Outcome::Again(Failure::Refused, Ok(response)) } else { Outcome::Done(response) }
+        match kind {
+            Some(Kind::Overloaded) => Outcome::Again(Failure::Overloaded, Ok(response)),
+            _ if refused => Outcome::Again(Failure::Refused, Ok(response)),
+            _ => Outcome::Done(response),
+        }
     }
 
     /// What a broken connection means.
@@ -215,7 +230,7 @@ impl Edge {
         let rows = number(headers, ours::ROWS);
         let cost = chosen.model.costs.of(call.form());
         in_flight.answered(took, cost.expect_rows(bytes, rows), number(headers, ours::LOAD));
-        cost.learn(&Sample { bytes, rows, took, crowded: false }, self.fleet.now_nanos());
+        cost.learn(&Sample { bytes, rows, took, crowded: in_flight.is_crowded() }, self.fleet.now_nanos());
     }
 }
 
@@ -228,6 +243,11 @@ impl Chosen {
 
 fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     headers.get(name).and_then(|value| value.to_str().ok()?.parse().ok())
+}
+
+/// How calls are counted.
+pub(super) fn bounds(config: &Config) -> Bounds {
+    Bounds { load: config.fleet.load, limit: config.fleet.limit }
 }
 
 /// Bounds of a call to a backend.
@@ -274,6 +294,7 @@ fn because(failed: Failed, why: Why) -> Failed {
     let why = match why {
         Why::Attempts => "the last of all attempts",
         Why::Killer => "two backends were lost under this call",
+        Why::Overloaded => "two backends have no room",
         Why::Budget => "the fleet's budget for retries is spent",
         Why::NotHere => "nor does any other",
     };

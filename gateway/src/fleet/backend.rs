@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use headgate_balance::choose::Candidate;
 use headgate_balance::cost::Expected;
 use headgate_balance::life::Life;
+use headgate_balance::limit::{self, Limit};
 use headgate_balance::load::{self, Ended, Load, Observed};
 use headgate_balance::{Millis, Nanos, outlier};
 use headgate_contract::fleet::CatalogSeen;
@@ -34,6 +35,7 @@ pub struct Backend {
     /// What its clock counts from.
     born: Instant,
     load: Load,
+    limit: Limit,
     total: AtomicU64,
     failures: AtomicU32,
     pub(super) counts: outlier::Counts,
@@ -77,8 +79,19 @@ pub struct InFlight {
     /// When it was sent.
     pub began: Instant,
     expected: Expected,
-    rules: load::Rules,
+    rules: Bounds,
+    /// Whether it counts under the backend's limit.
+    limited: bool,
     told: bool,
+}
+
+/// By what rules a call is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// What replies say about a backend's load.
+    pub load: load::Rules,
+    /// How many calls a backend is given at once.
+    pub limit: limit::Rules,
 }
 
 impl Backend {
@@ -90,6 +103,7 @@ impl Backend {
             name: ArcSwap::from_pointee(Name::of(address)),
             born: Instant::now(),
             load: Load::default(),
+            limit: Limit::default(),
             total: AtomicU64::new(0),
             failures: AtomicU32::new(0),
             counts: outlier::Counts::default(),
@@ -133,11 +147,24 @@ impl Backend {
         lock(&self.life).clone()
     }
 
-    /// A call begins.
-    pub fn begin(self: &Arc<Self>, expected: Expected, rules: &load::Rules) -> InFlight {
+    /// A call begins; `limited`: one that a backend is given only so many of at once.
+    pub fn begin(self: &Arc<Self>, expected: Expected, limited: bool, rules: Bounds) -> InFlight {
         self.total.fetch_add(1, Relaxed);
         self.load.begin(expected.took);
-        InFlight { backend: Arc::clone(self), began: Instant::now(), expected, rules: *rules, told: false }
+        if limited {
+            self.limit.begin();
+        }
+        InFlight { backend: Arc::clone(self), began: Instant::now(), expected, rules, limited, told: false }
+    }
+
+    /// Whether it may be given another call.
+    pub fn has_room(&self, rules: &limit::Rules) -> bool {
+        self.limit.has_room(rules)
+    }
+
+    /// How many calls it is given at once.
+    pub fn limit(&self, rules: &limit::Rules) -> u32 {
+        self.limit.get(rules)
     }
 
     /// What a choice needs to know.
@@ -225,12 +252,33 @@ impl InFlight {
     /// It was answered after so long, where that was expected, with what the backend said of its load.
     pub fn answered(&mut self, took: Nanos, expected: Expected, load: Option<u64>) {
         self.expected.known = expected.known;
+        if expected.known {
+            self.count(limit::Ended::Paced(took as f32 / expected.took as f32));
+        }
         self.tell(Ended::Good, took, expected.took, load);
     }
 
     /// The backend failed or refused it.
     pub fn failed(&mut self, load: Option<u64>) {
         self.tell(Ended::Failed, self.took(), self.expected.took, load);
+    }
+
+    /// The backend had no room for it, or did not come to it in time.
+    pub fn choked(&mut self, load: Option<u64>) {
+        self.count(limit::Ended::Choked);
+        self.failed(load);
+    }
+
+    /// Whether it was one of many where it was sent.
+    pub fn is_crowded(&self) -> bool {
+        let limit = &self.backend.limit;
+        limit.calls() > limit.get(&self.rules.limit) / 2
+    }
+
+    fn count(&self, ended: limit::Ended) {
+        if self.limited {
+            self.backend.limit.observe(ended, self.took(), self.backend.clock(Instant::now()), &self.rules.limit);
+        }
     }
 
     /// It says nothing about its backend.
@@ -241,7 +289,7 @@ impl InFlight {
     fn tell(&mut self, ended: Ended, took: Nanos, expected: Nanos, load: Option<u64>) {
         if !std::mem::replace(&mut self.told, true) {
             let seen = Observed { took, expected: self.expected.known.then_some(expected), ended, load };
-            self.backend.load.observe(&seen, self.backend.clock(Instant::now()), &self.rules);
+            self.backend.load.observe(&seen, self.backend.clock(Instant::now()), &self.rules.load);
         }
     }
 }
@@ -250,5 +298,8 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.tell(Ended::Left, self.took(), self.expected.took, None);
         self.backend.load.end(self.expected.took);
+        if self.limited {
+            self.backend.limit.end();
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use headgate_balance::Millis;
 use headgate_balance::life::{self, State};
+use headgate_balance::limit;
 use headgate_balance::outlier::{self, Rate, Reason};
 
 use super::snapshot::{Seen, Snapshot};
@@ -79,6 +80,7 @@ impl Fleet {
         }
         self.compare_rates(now, &config.fleet.outlier);
         self.refresh();
+        self.measure_room(&config.fleet.limit);
         for seen in self.snapshot().backends.iter() {
             let upstream = &seen.backend.upstream;
             upstream.sweep(config.fleet.idle);
@@ -91,6 +93,16 @@ impl Fleet {
             let fleet = Arc::clone(self);
             self.tasks.spawn_blocking(move || gone.iter().for_each(|backend| fleet.forget_backend(backend.id)));
         }
+    }
+
+    /// Adds up the backends' limits.
+    fn measure_room(&self, rules: &limit::Rules) {
+        let snapshot = self.snapshot();
+        let limits =
+            snapshot.backends.iter().filter(|seen| seen.round == Some(0)).map(|seen| seen.backend.limit(rules));
+        let room = limits.fold(0, u32::saturating_add);
+        // Where none serves, whoever may answer in panic is asked.
+        self.room.store(if room == 0 { u32::MAX } else { room }, Relaxed);
     }
 
     /// Publishes the backends' states where one changed.

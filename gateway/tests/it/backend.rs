@@ -46,6 +46,9 @@ pub(crate) enum Manner {
     Lie,
     /// After so many milliseconds.
     Late(u64),
+    /// As one that works on two calls at once, for so many milliseconds each, to the end even where nobody waits any
+    /// more.
+    Busy(u64),
     /// With a body of so many bytes.
     Large(usize),
     /// With what it was sent, and in its form.
@@ -79,6 +82,9 @@ struct Shared {
     nudges: Mutex<Vec<Bytes>>,
     seen: Mutex<Vec<(String, HeaderMap)>>,
     bytes: AtomicU64,
+    workers: Arc<tokio::sync::Semaphore>,
+    worked: Arc<AtomicU64>,
+    waiting: Arc<AtomicU64>,
     connections: AtomicU64,
 }
 
@@ -159,6 +165,9 @@ impl Backend {
             nudges: Mutex::default(),
             seen: Mutex::default(),
             bytes: AtomicU64::new(0),
+            workers: Arc::new(tokio::sync::Semaphore::new(2)),
+            worked: Arc::default(),
+            waiting: Arc::default(),
             connections: AtomicU64::new(0),
         });
         let server = tokio::spawn(accept(listener, Arc::clone(&shared)));
@@ -180,6 +189,16 @@ impl Backend {
     /// Predictions that arrived.
     pub(crate) fn calls(&self) -> u64 {
         self.shared.calls.load(Relaxed)
+    }
+
+    /// Calls that were worked on.
+    pub(crate) fn worked(&self) -> u64 {
+        self.shared.worked.load(Relaxed)
+    }
+
+    /// Whether no call waits or is worked on.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.shared.waiting.load(Relaxed) == 0
     }
 
     /// Bytes of the prediction bodies that arrived.
@@ -247,6 +266,11 @@ fn cut() -> std::io::Error {
 impl Shared {
     async fn answer(&self, request: Request<Incoming>, reused: bool) -> Result<Response<Body>, std::io::Error> {
         match request.uri().path() {
+            "/fleet/v1/link" => {
+                let mut response = Response::new(body("no"));
+                *response.status_mut() = StatusCode::NOT_FOUND;
+                Ok(response)
+            }
             "/fleet/v1/state" => Ok(self.state(request.uri().query().unwrap_or_default()).await),
             "/fleet/v1/nudge" => {
                 let nudge = request.into_body().collect().await.map_err(|_| cut())?.to_bytes();
@@ -266,11 +290,6 @@ impl Shared {
         if parameter("since") == Some(&cursor(seq)) {
             let wait = parameter("wait").and_then(|ms| ms.parse().ok()).unwrap_or(0);
             let _ = tokio::time::timeout(Duration::from_millis(wait), script.changed()).await;
-            "/fleet/v1/link" => {
-                let mut response = Response::new(body("no"));
-                *response.status_mut() = StatusCode::NOT_FOUND;
-                Ok(response)
-            }
         }
         let (seq, script) = script.borrow().clone();
         if script.manner == Manner::Hang {
@@ -306,6 +325,18 @@ impl Shared {
         let mut large = 0;
         match script.manner {
             Manner::Stall | Manner::Hang => std::future::pending().await,
+            Manner::Busy(ms) => {
+                let (workers, worked) = (Arc::clone(&self.workers), Arc::clone(&self.worked));
+                let waiting = Arc::clone(&self.waiting);
+                waiting.fetch_add(1, Relaxed);
+                let work = tokio::spawn(async move {
+                    let _worker = workers.acquire().await.unwrap();
+                    tokio::time::sleep(Duration::from_millis(ms)).await;
+                    worked.fetch_add(1, Relaxed);
+                    waiting.fetch_sub(1, Relaxed);
+                });
+                work.await.unwrap();
+            }
             Manner::Late(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
             Manner::Refuse(kind) => return Ok(refuse(kind)),
             Manner::Plain(status) => {
