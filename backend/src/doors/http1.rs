@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use headgate_contract::error::ErrorBody;
 use headgate_contract::route;
 use http::header::CONNECTION;
@@ -65,7 +65,7 @@ pub(super) async fn serve(app: &App, stream: TcpStream, peer: SocketAddr, idle: 
     let mut connection = Connection { app, peer, stream, read, last_bytes: 0, out, head, asks: None };
     loop {
         let (seen, again) = connection.head.read(&connection.read);
-        if !again {
+        if !again && matches!(seen, Seen::Request { .. }) {
             connection.asks = None;
         }
         match seen {
@@ -113,7 +113,7 @@ impl Connection<'_> {
     /// Answers a request whose head is there; answers whether the connection goes on.
     async fn answer(&mut self, head_bytes: usize, body_bytes: usize) -> io::Result<bool> {
         let started = Instant::now();
-        drop(self.read.split_to(head_bytes));
+        self.read.advance(head_bytes);
         self.last_bytes = head_bytes + body_bytes + 1;
         let Some(read) = self.body(body_bytes, started).await? else { return Ok(false) };
         // What is left of a body that can't be had is in the way of the next request.

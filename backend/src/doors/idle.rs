@@ -3,18 +3,17 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// What stands for a request that is being answered.
-const BUSY: u64 = u64::MAX;
+/// How often a connection is looked at in the time that it may idle: it gets this part more at most.
+const LOOKS: u32 = 8;
 
-/// Since when a connection waits for a request, whether for its first byte or for the rest of its head.
+/// Whether a connection waits for a request, be it for its first byte or for the rest of its head. Without a clock, which
+/// would be read for every request.
 #[derive(Debug)]
 pub(super) struct Idle {
-    opened: Instant,
-    /// Milliseconds after that, or [`BUSY`].
-    since_ms: AtomicU64,
+    /// Counts requests that came and that were answered: odd while one is being answered.
+    changes: AtomicU64,
 }
 
 /// A request that is being answered, until it is dropped.
@@ -24,35 +23,34 @@ pub(super) struct Busy<'i>(&'i Idle);
 impl Idle {
     /// A connection that was opened now.
     pub(super) fn new() -> Self {
-        Self { opened: Instant::now(), since_ms: AtomicU64::new(0) }
+        Self { changes: AtomicU64::new(0) }
     }
 
     /// A request came.
     pub(super) fn busy(&self) -> Busy<'_> {
-        self.since_ms.store(BUSY, Relaxed);
+        self.changes.fetch_add(1, Relaxed);
         Busy(self)
     }
 
-    /// Waits until the connection has idled for `patience`.
+    fn is_busy(&self) -> bool {
+        !self.changes.load(Relaxed).is_multiple_of(2)
+    }
+
+    /// Waits until the connection has idled for `patience`. A reply that nobody takes ends with the socket's own bound.
     pub(super) async fn overdue(&self, patience: Duration) {
-        loop {
-            let left = match self.since_ms.load(Relaxed) {
-                // A reply that nobody takes ends with the socket's own bound.
-                BUSY => patience,
-                since => (Duration::from_millis(since) + patience).saturating_sub(self.opened.elapsed()),
-            };
-            if left.is_zero() {
-                return;
-            }
-            // Looked at now and then, so that one that has just begun to idle does not get all of a second time.
-            tokio::time::sleep(left.min(patience / 4).max(Duration::from_millis(1))).await;
+        let (mut seen, mut looks) = (self.changes.load(Relaxed), 0);
+        while looks < LOOKS {
+            tokio::time::sleep((patience / LOOKS).max(Duration::from_millis(1))).await;
+            let now = self.changes.load(Relaxed);
+            looks = if now == seen && !self.is_busy() { looks + 1 } else { 0 };
+            seen = now;
         }
     }
 
     /// Waits until the connection is to end and idles. One that is busy then ends by itself.
     pub(super) async fn stopped(&self, stopping: &CancellationToken) {
         stopping.cancelled().await;
-        if self.since_ms.load(Relaxed) == BUSY {
+        if self.is_busy() {
             std::future::pending().await
         }
     }
@@ -60,12 +58,14 @@ impl Idle {
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        self.0.since_ms.store(self.0.opened.elapsed().as_millis() as u64, Relaxed);
+        self.0.changes.fetch_add(1, Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(60);
