@@ -178,7 +178,7 @@ mod tests {
             Answers::new(&Options { listen, model: "bench".parse().unwrap(), reply_bytes: 200, http_only: false });
         let (call, wait) = answers.to("/v1/models/bench:predict");
         assert!(call.ends_with(b"x\"}") && wait.is_none());
-        assert_eq!(wire::reply(call).unwrap().unwrap().1.body, 200);
+        assert_eq!(wire::reply(call).unwrap().unwrap().span.body, 200);
         assert_eq!(answers.to("/fleet/v1/state?wait=1000"), (answers.state.as_slice(), None));
         let again = format!("/fleet/v1/state?wait=1000&{}&generation=1", answers.known);
         assert_eq!(answers.to(&again).1, Some(Duration::from_secs(1)));

@@ -1,5 +1,6 @@
 //! HTTP/1.1 as bytes, so far as the cheap parts of a bench need it: messages with a `content-length`, on kept connections.
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use httparse::{Error, Status};
 
 /// The most headers of a message.
@@ -42,13 +43,39 @@ pub(crate) fn request(bytes: &[u8]) -> Result<Option<RequestHead<'_>>, Error> {
     Ok(Some(RequestHead { path: request.path.unwrap_or_default(), span: Span { head, body } }))
 }
 
-/// Reads a reply's head, and its status; none where it is not whole yet. A reply without a length is refused.
-pub(crate) fn reply(bytes: &[u8]) -> Result<Option<(u16, Span)>, Error> {
+/// A reply's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReplyHead {
+    /// Its status.
+    pub(crate) status: u16,
+    /// Whether the connection ends with it.
+    pub(crate) closes: bool,
+    /// Where it is.
+    pub(crate) span: Span,
+}
+
+/// Reads a reply's head; none where it is not whole yet. A reply without a length is refused.
+pub(crate) fn reply(bytes: &[u8]) -> Result<Option<ReplyHead>, Error> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut reply = httparse::Response::new(&mut headers);
     let Status::Complete(head) = reply.parse(bytes)? else { return unfinished(bytes) };
     let body = length(reply.headers)?.ok_or(Error::HeaderValue)?;
-    Ok(Some((reply.code.unwrap_or(0), Span { head, body })))
+    let says_close = |header: &httparse::Header<'_>| {
+        header.name.eq_ignore_ascii_case("connection") && header.value.eq_ignore_ascii_case(b"close")
+    };
+    let closes = reply.version == Some(0) || reply.headers.iter().any(says_close);
+    Ok(Some(ReplyHead { status: reply.code.unwrap_or(0), closes, span: Span { head, body } }))
+}
+
+/// All headers of a reply whose head is whole.
+pub(crate) fn headers(head: &[u8]) -> HeaderMap {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut reply = httparse::Response::new(&mut headers);
+    let _ = reply.parse(head);
+    let read = |header: &httparse::Header<'_>| {
+        Some((HeaderName::from_bytes(header.name.as_bytes()).ok()?, HeaderValue::from_bytes(header.value).ok()?))
+    };
+    reply.headers.iter().filter_map(read).collect()
 }
 
 fn unfinished<T>(bytes: &[u8]) -> Result<Option<T>, Error> {
@@ -75,8 +102,13 @@ mod tests {
         assert_eq!((head.path, head.span.whole()), ("/x?y", bytes.len()));
         assert_eq!(request(&bytes[..30]), Ok(None));
         assert_eq!(request(b"GET / HTTP/1.1\r\n\r\n").unwrap().unwrap().span.body, 0);
-        let (status, span) = reply(b"HTTP/1.1 503 X\r\ncontent-length: 12\r\n\r\n").unwrap().unwrap();
-        assert_eq!((status, span), (503, Span { head: 38, body: 12 }));
+        let bytes = b"HTTP/1.1 503 X\r\ncontent-length: 12\r\n\r\n";
+        let head = reply(bytes).unwrap().unwrap();
+        assert_eq!(head, ReplyHead { status: 503, closes: false, span: Span { head: 38, body: 12 } });
+        assert_eq!(headers(bytes)["content-length"], "12");
+        let closes = |text: &str| reply(text.as_bytes()).unwrap().unwrap().closes;
+        assert!(closes("HTTP/1.1 200 OK\r\nConnection: close\r\ncontent-length: 0\r\n\r\n"));
+        assert!(closes("HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use super::body::{self, Held, Source};
 use super::idle::Idle;
 use super::link::{self, Asked, Opening};
-use super::reply::{self, Id};
+use super::reply;
 use super::{App, predict};
 use crate::refusal::Refusal;
 pub(super) use begun::Begun;
@@ -119,8 +119,8 @@ impl Connection<'_> {
         // What is left of a body that can't be had is in the way of the next request.
         let mut closes = read.is_err();
         let (app, path, headers) = (self.app, &self.head.path, &self.head.headers);
-        let id = Id::of(headers);
         let asks = self.asks.get_or_insert_with(|| predict::Asks::read(app, path, headers));
+        let id = asks.id(headers);
         let answer = asks.answer(app, headers, Source::Read(read), started);
         let answered = tokio::select! {
             biased;

@@ -142,12 +142,22 @@ async fn predict(
 
 /// What a call's path and headers ask for, and for how long the answer is of use; or what is wrong with them.
 #[derive(Debug)]
-pub(super) struct Asks(Result<(Head, Option<Duration>), Refusal>);
+pub(super) struct Asks {
+    head: Result<(Head, Option<Duration>), Refusal>,
+    /// Whether the caller names its calls.
+    names: bool,
+}
 
 impl Asks {
     pub(super) fn read(app: &App, path: &str, headers: &HeaderMap) -> Self {
         let head = Head::read(app, path, headers);
-        Self(head.and_then(|head| Ok((head, timeout(headers)?))))
+        let head = head.and_then(|head| Ok((head, timeout(headers)?)));
+        Self { head, names: headers.contains_key(REQUEST_ID) }
+    }
+
+    /// What a call with these headers is called.
+    pub(super) fn id<'h>(&self, headers: &'h HeaderMap) -> Id<'h> {
+        if self.names { Id::of(headers) } else { Id::new() }
     }
 
     /// Answers a call that came at a time.
@@ -158,7 +168,7 @@ impl Asks {
         body: Source,
         started: Instant,
     ) -> Result<(Reply, Packing), Refusal> {
-        match &self.0 {
+        match &self.head {
             Ok((head, timeout)) => answer_to(app, head, headers, body, (started, *timeout)).await,
             Err(refusal) => Err(early(app, started, refusal.clone())),
         }

@@ -137,7 +137,8 @@ impl<'h> Id<'h> {
         given.map_or_else(Self::new, Id::Given)
     }
 
-    fn new() -> Self {
+    /// A new name.
+    pub(super) fn new() -> Self {
         let mut id = [0; 32];
         // Twice as long as what is encoded: it can't fail.
         let _ = hex::encode_to_slice(rand::random::<[u8; 16]>(), &mut id);

@@ -2,7 +2,7 @@
 //! client library would take as much of the machine as they do.
 
 use bytes::BytesMut;
-use http::{HeaderMap, header};
+use http::header;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -60,12 +60,12 @@ pub(super) async fn exchange(pool: &Pool, slot: &mut Option<Open>, call: Call) -
     };
     let Some(request) = pool.requests.get(call.body) else { return Err((Failure::Io, "no such body".to_owned())) };
     open.stream.write_all(request).await.map_err(failed)?;
-    let (status, span) = loop {
+    let head = loop {
         match wire::reply(&open.bytes).map_err(|error| (Failure::Garbled, error.to_string()))? {
-            Some((_, span)) if span.whole() > REPLY_BYTES_MAX => {
+            Some(head) if head.span.whole() > REPLY_BYTES_MAX => {
                 return Err((Failure::Garbled, format!("reply of more than {REPLY_BYTES_MAX} bytes")));
             }
-            Some(found) if found.1.whole() <= open.bytes.len() => break found,
+            Some(head) if head.span.whole() <= open.bytes.len() => break head,
             _ => {}
         }
         open.bytes.reserve(READ_BYTES);
@@ -73,12 +73,16 @@ pub(super) async fn exchange(pool: &Pool, slot: &mut Option<Open>, call: Call) -
             return Err((Failure::Eof, "connection closed before the reply was whole".to_owned()));
         }
     };
-    let reply = open.bytes.split_to(span.whole());
-    let body = &reply[span.head..];
+    let status = head.status;
+    let reply = open.bytes.split_to(head.span.whole());
+    if head.closes {
+        *slot = None;
+    }
+    let (head, body) = reply.split_at(head.span.head);
     let success = (200..300).contains(&status);
     if let Some(scores) = pool.looked_at().filter(|_| success) {
-        let body = bytes::Bytes::copy_from_slice(body);
-        scores.check(&HeaderMap::new(), call.body, &body).map_err(|words| (Failure::Scores, words))?;
+        let bytes = bytes::Bytes::copy_from_slice(body);
+        scores.check(&wire::headers(head), call.body, &bytes).map_err(|words| (Failure::Scores, words))?;
     }
     let words = if success { String::new() } else { words(body) };
     Ok(Answer { status, version: None, backend: None, fault: None, words })
