@@ -135,6 +135,8 @@ pub struct Fleet {
 pub struct Retry {
     /// Attempts of one call, the first one included.
     pub attempts_max: u32,
+    /// The quantile of a model's replies after which another attempt is sent beside one.
+    pub hedge_quantile: f64,
     /// The budget of all.
     pub budget: budget::Rules,
 }

@@ -86,6 +86,7 @@ pub(crate) fn given_up(reason: Reason) {
     let reason = match reason {
         Reason::Lost => "silent",
         Reason::Failed => "slow",
+        Reason::Hedge => "hedged",
     };
     counter!("headgate_gateway_retries_total", "reason" => reason).increment(1);
 }
@@ -132,6 +133,7 @@ pub(crate) fn render(edge: &Edge) -> String {
     }
     let left = edge.budget.left();
     gauge!("headgate_gateway_retry_tokens", "kind" => "common").set(left.tokens as f64);
+    gauge!("headgate_gateway_retry_tokens", "kind" => "hedge").set(left.hedges as f64);
     gauge!("headgate_gateway_retry_tokens", "kind" => "lost").set(left.reserve as f64);
     gauge!("headgate_gateway_callers").set(edge.shares.callers());
     gauge!("headgate_gateway_in_flight").set(edge.gate.in_flight() as f64);

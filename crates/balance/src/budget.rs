@@ -2,7 +2,8 @@
 //!
 //! As Finagle's and linkerd's retry budgets: each request pays a part of a token in, each retry takes a whole one out.
 //! Without it, a fleet in trouble gets more calls the worse it does. Calls that a lost connection took down come all at
-//! once and did no harm to the rest: they have a reserve of their own, and take from the common budget after it.
+//! once and did no harm to the rest: they have a reserve of their own, and take from the common budget after it. Hedges
+//! (second copies of calls that are slow) take from the common budget too, and have a smaller part of their own beside it.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
@@ -16,6 +17,8 @@ const TOKEN: i64 = 1_000;
 pub struct Rules {
     /// Retries per request.
     pub ratio: f64,
+    /// Hedges per request: they are retries, too.
+    pub hedge_ratio: f64,
     /// Retries per second that are always granted.
     pub min_per_s: u32,
     /// The most retries that can be saved up.
@@ -31,6 +34,8 @@ pub enum Reason {
     Failed,
     /// A connection was lost, or there was none to be had.
     Lost,
+    /// A reply takes longer than most.
+    Hedge,
 }
 
 /// The tokens.
@@ -38,6 +43,7 @@ pub enum Reason {
 pub struct Budget {
     tokens: AtomicI64,
     reserve: AtomicI64,
+    hedges: AtomicI64,
     refilled_at: AtomicU64,
 }
 
@@ -48,11 +54,13 @@ pub struct Left {
     pub tokens: i64,
     /// Of the reserve for lost calls.
     pub reserve: i64,
+    /// Hedges, as far as there are tokens.
+    pub hedges: i64,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { ratio: 0.2, min_per_s: 10, burst: 500, reserve: 1_000 }
+        Self { ratio: 0.2, hedge_ratio: 0.05, min_per_s: 10, burst: 500, reserve: 1_000 }
     }
 }
 
@@ -62,27 +70,36 @@ impl Budget {
         Self {
             tokens: AtomicI64::new(tokens(rules.min_per_s)),
             reserve: AtomicI64::new(tokens(rules.reserve)),
+            hedges: AtomicI64::new(0),
             refilled_at: AtomicU64::new(now),
         }
     }
 
     /// A request came: it pays its part in.
     pub fn request(&self, rules: &Rules) {
-        let part = (rules.ratio.clamp(0.0, 1.0) * TOKEN as f64) as i64;
-        if self.tokens.load(Relaxed) < tokens(rules.burst) {
-            self.tokens.fetch_add(part, Relaxed);
-        }
+        let pay = |ratio: f64, to: &AtomicI64| {
+            if to.load(Relaxed) < tokens(rules.burst) {
+                to.fetch_add((ratio.clamp(0.0, 1.0) * TOKEN as f64) as i64, Relaxed);
+            }
+        };
+        pay(rules.ratio, &self.tokens);
+        pay(rules.hedge_ratio, &self.hedges);
     }
 
     /// Takes a retry, where there is one.
     pub fn take(&self, reason: Reason, now: Millis, rules: &Rules) -> bool {
         self.refill(now, rules);
-        (reason == Reason::Lost && take(&self.reserve)) || take(&self.tokens)
+        match reason {
+            Reason::Failed => take(&self.tokens),
+            Reason::Lost => take(&self.reserve) || take(&self.tokens),
+            Reason::Hedge => self.hedges.load(Relaxed) >= TOKEN && take(&self.tokens) && take(&self.hedges),
+        }
     }
 
     /// What is left.
     pub fn left(&self) -> Left {
-        Left { tokens: self.tokens.load(Relaxed) / TOKEN, reserve: self.reserve.load(Relaxed) / TOKEN }
+        let whole = |tokens: &AtomicI64| tokens.load(Relaxed) / TOKEN;
+        Left { tokens: whole(&self.tokens), reserve: whole(&self.reserve), hedges: whole(&self.hedges) }
     }
 
     /// Adds what time alone gives: never more than a second's worth is saved up that way.
@@ -114,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    const RULES: Rules = Rules { ratio: 0.2, min_per_s: 2, burst: 50, reserve: 10 };
+    const RULES: Rules = Rules { ratio: 0.2, hedge_ratio: 0.05, min_per_s: 2, burst: 50, reserve: 10 };
 
     #[test]
     fn a_fifth_of_the_requests_and_no_more() {
@@ -133,6 +150,17 @@ mod tests {
         assert_eq!((0..20).filter(|_| budget.take(Reason::Lost, 0, &RULES)).count(), 10);
         assert!(!budget.take(Reason::Lost, 0, &RULES));
         assert!(budget.take(Reason::Lost, 1_000, &RULES), "a tenth of the reserve is back after a second");
+    }
+
+    #[test]
+    fn hedges_are_few_and_come_from_the_same_tokens() {
+        let budget = Budget::new(0, &RULES);
+        (0..100).for_each(|_| budget.request(&RULES));
+        assert_eq!((0..100).filter(|_| budget.take(Reason::Hedge, 0, &RULES)).count(), 5);
+        assert_eq!((0..100).filter(|_| budget.take(Reason::Failed, 0, &RULES)).count(), 17);
+        (0..20).for_each(|_| budget.request(&RULES));
+        while budget.take(Reason::Failed, 0, &RULES) {}
+        assert!(!budget.take(Reason::Hedge, 0, &RULES), "no token is left");
     }
 
     proptest! {

@@ -15,7 +15,10 @@ use crate::decay::{Decaying, left};
 use crate::{Millis, Nanos, nanos};
 
 /// Replies cannot show a backend faster or slower than by this factor.
-const PACE_MAX: f32 = 1_000.0;
+const PACE_MAX: f32 = 64.0;
+/// Nor can calls that were not answered: they have other ways to count, and one that hung would else keep calls away for
+/// long after.
+const PACE_UNANSWERED_MAX: f32 = 8.0;
 
 /// How long things count.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,7 +71,7 @@ pub enum Ended {
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { decay_ms: 10_000, penalty_ms: 1_000, heard_ms: 1_000 }
+        Self { decay_ms: 5_000, penalty_ms: 1_000, heard_ms: 1_000 }
     }
 }
 
@@ -98,6 +101,7 @@ impl Load {
         }
         if seen.ended != Ended::Good {
             // How fast it failed says nothing good of it.
+            let pace = pace.map(|pace| pace.min(PACE_UNANSWERED_MAX));
             if let Some(pace) = pace.filter(|&pace| pace > self.pace(now, rules)) {
                 self.pace.change(now, |_| pace);
             }
@@ -124,8 +128,8 @@ impl Load {
         Candidate {
             calls: self.calls(),
             cost: self.cost(),
-            failed: self.failed.faded(now, nanos(rules.penalty_ms)),
-            others: self.others.faded(now, heard),
+            failed: counted(self.failed.faded(now, nanos(rules.penalty_ms))),
+            others: counted(self.others.faded(now, heard)),
             pace: self.pace(now, rules),
             fresh: self.others.get(now).is_some_and(|(_, age)| age <= heard),
             weight,
@@ -151,6 +155,11 @@ impl Load {
     pub fn cost(&self) -> Nanos {
         self.cost.load(Relaxed)
     }
+}
+
+/// What is left of less than a twentieth of a call is nothing: it would decide between idle backends for long.
+fn counted(calls: f32) -> f32 {
+    if calls < 0.05 { 0.0 } else { calls }
 }
 
 fn averaged(value: f32, before: Option<(f32, Nanos)>, tau: Nanos) -> f32 {
@@ -182,7 +191,7 @@ mod tests {
         assert_eq!(load.pace(SECOND, &rules), 8.0);
         load.observe(&good(MS), SECOND + 65_536, &rules);
         assert!(load.pace(SECOND + 65_536, &rules) > 7.9, "one good reply makes no good backend");
-        let idle = load.pace(11 * SECOND, &rules);
+        let idle = load.pace(6 * SECOND, &rules);
         assert!((3.5..3.7).contains(&idle), "{idle}: 7/e above 1 after the time of its decay");
         for n in 0..2_000 {
             load.observe(&good(MS), SECOND + n * 10 * MS, &rules);
@@ -196,13 +205,13 @@ mod tests {
         load.observe(&Observed { took: 10, expected: Some(MS), ended: Ended::Failed, load: None }, SECOND, &rules);
         let seen = load.candidate(1.0, SECOND, &rules);
         assert_eq!((seen.calls, seen.failed, seen.pace), (0, 1.0, 1.0), "fast, and yet not fast");
-        assert!(load.candidate(1.0, 6 * SECOND, &rules).failed < 0.01);
+        assert_eq!(load.candidate(1.0, 6 * SECOND, &rules).failed, 0.0);
         load.observe(
             &Observed { took: SECOND, expected: Some(MS), ended: Ended::Failed, load: None },
             6 * SECOND,
             &rules,
         );
-        assert_eq!(load.candidate(1.0, 6 * SECOND, &rules).pace, 1_000.0, "it failed late");
+        assert_eq!(load.candidate(1.0, 6 * SECOND, &rules).pace, PACE_UNANSWERED_MAX, "it failed late");
     }
 
     #[test]
@@ -228,7 +237,7 @@ mod tests {
             for (took, wait) in replies {
                 now += wait;
                 load.observe(&good(took), now, &rules);
-                let pace = (took as f32 / MS as f32).max(1e-3);
+                let pace = (took as f32 / MS as f32).clamp(1.0 / PACE_MAX, PACE_MAX);
                 (low, high) = (low.min(pace), high.max(pace));
                 let seen = load.pace(now, &rules);
                 prop_assert!(seen >= low * 0.999 && seen <= high * 1.001);

@@ -127,6 +127,8 @@ section!(
     RetryWritten {
         attempts_max: u32 = 3,
         ratio: f64 = 0.2,
+        hedge_ratio: f64 = budget::Rules::default().hedge_ratio,
+        hedge_quantile: f64 = 0.95,
         min_per_s: u32 = 10,
         burst: u32 = 500,
         reserve: u32 = 1_000,
@@ -309,13 +311,17 @@ impl FleetWritten {
 impl RetryWritten {
     fn mean(self) -> Result<Retry, ConfigError> {
         part("retry.ratio", self.ratio)?;
+        part("retry.hedge_ratio", self.hedge_ratio)?;
+        part("retry.hedge_quantile", self.hedge_quantile)?;
         if !(1..=10).contains(&self.attempts_max) {
             return refuse(format!("'retry.attempts_max' is {}: 1 to 10 expected", self.attempts_max));
         }
         Ok(Retry {
             attempts_max: self.attempts_max,
+            hedge_quantile: self.hedge_quantile,
             budget: budget::Rules {
                 ratio: self.ratio,
+                hedge_ratio: self.hedge_ratio,
                 min_per_s: self.min_per_s,
                 burst: self.burst,
                 reserve: self.reserve,

@@ -2,8 +2,8 @@
 //!
 //! An attempt that took half of the time left, or whose backend fell silent, is given up: once per call, within the
 //! fleet's budget for retries, another one goes out beside it. It is listened to all the same and the first answer
-//! counts, so that a call which is merely slow loses nothing. Hedged requests, as in Dean and Barroso, "The Tail at
-//! Scale" (2013), for the case of a backend that hangs.
+//! counts, so that a call which is merely slow loses nothing. So is one that takes longer than most of the model's replies
+//! do, where the smaller budget for that allows. Hedged requests, as in Dean and Barroso, "The Tail at Scale" (2013).
 
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use headgate_balance::Nanos;
 use headgate_balance::attempts::Attempts;
 use headgate_balance::budget::Reason;
+use headgate_balance::cost::Expected;
 use http::Response;
 use tokio::time::{Instant, sleep_until};
 
@@ -28,6 +29,8 @@ use crate::upstream::Body;
 
 /// The least time that an attempt gets.
 const PATIENCE_MIN: Duration = Duration::from_millis(50);
+/// The least time after which a call is hedged: timers are no finer than a millisecond.
+const HEDGE_MIN: Duration = Duration::from_millis(2);
 
 /// How far a call has come.
 #[derive(Default)]
@@ -47,6 +50,8 @@ pub(super) struct Sent<'a> {
     began: Instant,
     /// Until when it is waited for alone.
     until: Instant,
+    /// Until when it is waited for alone where it may not be hedged; none once that is known.
+    or_until: Option<Instant>,
     reply: Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>,
 }
 
@@ -62,10 +67,13 @@ impl<'a> Sent<'a> {
         backend: Arc<Backend>,
         reply: Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>,
         deadline: Instant,
+        hedge_after: Option<Duration>,
     ) -> Self {
         let began = Instant::now();
         let share = (deadline.saturating_duration_since(began) / 2).max(PATIENCE_MIN);
-        Self { backend, began, until: began + share, reply }
+        let hedge_after = hedge_after.filter(|&after| after < share);
+        let until = began + hedge_after.unwrap_or(share);
+        Self { backend, began, until, or_until: hedge_after.map(|_| began + share), reply }
     }
 
     async fn first(&mut self, earlier: Option<&mut Sent<'_>>, may_give_up: bool) -> First {
@@ -80,7 +88,9 @@ impl<'a> Sent<'a> {
             outcome = &mut self.reply => First::Outcome(outcome),
             outcome = earlier => First::OfEarlier(outcome),
             () = self.backend.goes_out(), if may_give_up => First::Impatience(Reason::Lost),
-            () = sleep_until(self.until), if may_give_up => First::Impatience(Reason::Failed),
+            () = sleep_until(self.until), if may_give_up => {
+                First::Impatience(if self.or_until.is_some() { Reason::Hedge } else { Reason::Failed })
+            }
         }
     }
 }
@@ -99,6 +109,18 @@ impl Run<'_> {
             return Ok(response);
         }
         last
+    }
+}
+
+impl Chosen {
+    /// After how long a call that is expected to take so long has taken longer than most, where that is known.
+    pub(super) fn hedge_after(&self, expected: Expected, config: &Config) -> Option<Duration> {
+        if !expected.known || config.retry.budget.hedge_ratio == 0.0 {
+            return None;
+        }
+        let pace = self.model.costs.paces().get()?;
+        let after = Duration::from_nanos((expected.took as f64 * f64::from(pace)) as u64);
+        Some(after.max(HEDGE_MIN))
     }
 }
 
@@ -145,7 +167,10 @@ impl Edge {
                         return None;
                     }
                     // Asked once: whether its backend falls silent is still of interest.
-                    sent.until += config.limits.deadline_max;
+                    sent.until = match (reason, sent.or_until.take()) {
+                        (Reason::Hedge, Some(until)) => until,
+                        _ => sent.until + config.limits.deadline_max,
+                    };
                 }
             }
         }

@@ -73,7 +73,7 @@ impl Edge {
             entry.tries(&backend);
             let in_flight = backend.begin(expected, true, bounds(&config));
             let reply = Box::pin(self.attempt(call, chosen.clone(), in_flight, &body, deadline, &config));
-            let sent = Sent::new(backend, reply, deadline);
+            let sent = Sent::new(backend, reply, deadline, chosen.hedge_after(expected, &config));
             let (failure, instead) = match self.wait(sent, &mut run, &chosen, own, &config, entry).await {
                 Some(Outcome::Done(response)) => return Ok(response),
                 Some(Outcome::Again(failure, instead)) => (failure, instead),
@@ -229,7 +229,12 @@ impl Edge {
         let took = in_flight.took();
         let rows = number(headers, ours::ROWS);
         let cost = chosen.model.costs.of(call.form());
-        in_flight.answered(took, cost.expect_rows(bytes, rows), number(headers, ours::LOAD));
+        let expected = cost.expect_rows(bytes, rows);
+        in_flight.answered(took, expected, number(headers, ours::LOAD));
+        if expected.known {
+            let quantile = self.config.load().retry.hedge_quantile as f32;
+            chosen.model.costs.paces().add(took as f32 / expected.took as f32, quantile);
+        }
         cost.learn(&Sample { bytes, rows, took, crowded: in_flight.is_crowded() }, self.fleet.now_nanos());
     }
 }

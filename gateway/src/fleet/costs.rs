@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use headgate_balance::cost::Cost;
+use headgate_balance::quantile::Quantile;
 
 /// In what form a call brings its rows: how many a byte holds differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,12 +24,19 @@ const FORMS: usize = 5;
 
 /// A model's costs. Nothing is kept of a model that nobody calls.
 #[derive(Debug, Default)]
-pub struct Costs(OnceLock<Box<[Cost; FORMS]>>);
+pub struct Costs(OnceLock<Box<Learned>>);
+
+#[derive(Debug, Default)]
+struct Learned {
+    forms: [Cost; FORMS],
+    /// How much longer than expected most replies take.
+    paces: Quantile,
+}
 
 impl Costs {
     /// The costs of calls in a form.
     pub fn of(&self, form: Form) -> &Cost {
-        let [json, binary, message, instances, other] = &**self.0.get_or_init(Box::default);
+        let [json, binary, message, instances, other] = &self.0.get_or_init(Box::default).forms;
         match form {
             Form::Json => json,
             Form::Binary => binary,
@@ -36,5 +44,10 @@ impl Costs {
             Form::Instances => instances,
             Form::Other => other,
         }
+    }
+
+    /// How much longer than expected most replies take, by a quantile.
+    pub fn paces(&self) -> &Quantile {
+        &self.0.get_or_init(Box::default).paces
     }
 }

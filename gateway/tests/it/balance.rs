@@ -153,3 +153,24 @@ async fn without_room_a_call_is_refused_at_once_and_probes_go_on() {
     assert_eq!(gateway.backend_state("b1").await, "active");
     drop(load);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_takes_longer_than_most_is_sent_to_another_backend_too() {
+    let backends = fleet(2).await;
+    let gateway = Gateway::before(&all(&backends), "limits.deadline_ms=20000").await;
+    for backend in &backends {
+        backend.behave(Manner::Late(5));
+    }
+    for _ in 0..120 {
+        assert_eq!(gateway.infer().await.status, 200);
+    }
+    // Far below half of the deadline: nothing else sends it elsewhere.
+    backends[0].behave(Manner::Late(3_000));
+    let before = backends[0].calls();
+    until("one is hedged", async || {
+        let answer = gateway.infer().await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-headgate-backend")), (200, "b2"));
+        backends[0].calls() > before
+    })
+    .await;
+}
