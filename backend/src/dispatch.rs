@@ -24,13 +24,18 @@ use crate::refusal::Refusal;
 use crate::runtime::Predictor;
 use crate::servable::Servable;
 use crate::snapshot::Snapshot;
+use crate::turn;
 
 pub mod resolve;
 
 /// What is scored where it is read: less than the time that other calls on the thread would notice.
 const INLINE: Duration = Duration::from_micros(500);
+/// The same on a thread that has worked for long already: about what it takes to hand a call over.
+const INLINE_BUSY: Duration = Duration::from_micros(60);
 /// Bodies up to this are decoded where they are read: 64 KiB take about 0.2 ms.
 const INLINE_BYTES: usize = 64 << 10;
+/// And on a thread that has worked for long.
+const INLINE_BYTES_BUSY: usize = 12 << 10;
 /// And up to so many values: a row of absent features has two bytes and is as long as any other.
 const INLINE_CELLS: usize = 64 << 10;
 /// What decoding a byte costs, about: of a text, and of values that lie in the body as they are.
@@ -140,7 +145,7 @@ impl Shared {
         if let Some(predictor) = servable.predictor() {
             return self.predicted(servable, Arc::clone(predictor), call, bounds).await;
         }
-        if call.body.len() <= INLINE_BYTES {
+        if call.body.len() <= INLINE_BYTES_BUSY || call.body.len() <= INLINE_BYTES && !turn::is_long() {
             match with_desk(|desk| inline(desk, servable, call, bounds))? {
                 Inline::Answered(answer) => return Ok(answer),
                 Inline::Joined(joined) => return gather::answer(joined).await,
@@ -237,7 +242,8 @@ enum Inline {
 
 fn inline(desk: &mut Desk, servable: &Arc<Servable>, call: &Call<'_>, bounds: Bounds) -> Result<Inline, Refusal> {
     let Some(asked) = read_small(desk, servable, call, bounds)? else { return Ok(Inline::Elsewhere(None)) };
-    if cost(servable, desk.rows(), asked.contributions) > INLINE {
+    let cost = cost(servable, desk.rows(), asked.contributions);
+    if cost > INLINE || cost > INLINE_BUSY && turn::is_long() {
         return Ok(Inline::Elsewhere(Some((asked, desk.take()))));
     }
     match gather::join(desk, servable, asked) {

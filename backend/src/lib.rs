@@ -33,6 +33,7 @@ pub mod schema;
 pub mod servable;
 pub mod serve;
 pub mod snapshot;
+pub mod turn;
 
 pub use config::{Cli, Config};
 pub use engines::process::guard::entry as guard;

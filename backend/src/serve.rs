@@ -66,7 +66,10 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let announcing =
         config.register.clone().map(|r| tokio::spawn(register::announce(r, instance, address, leave.clone())));
     let board = Arc::clone(&app.shared.board);
-    let workers = Workers::start(std::thread::available_parallelism().map_or(1, usize::from));
+    // As many again as there are compute threads would take the cores from each other; and calls that come to one thread
+    // are scored together.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = Workers::start(cores.div_ceil(2));
     let workers = workers.map_err(|e| io("start threads for connections", e))?;
     let stop = async {
         shutdown.await;

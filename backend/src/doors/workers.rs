@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 
-use crate::gather;
+use crate::{gather, turn};
 
 /// The threads. Dropped, they end, and with them what they still serve.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Workers {
         let unless_all = stopped.clone().drop_guard();
         let mut workers = Vec::new();
         for _ in 0..threads.max(1) {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let runtime = Builder::new_current_thread().enable_all().on_thread_unpark(turn::began).build()?;
             let handle = runtime.handle().clone();
             workers.push(Worker { runtime: handle, connections: Arc::default(), links: Arc::default() });
             let stopped = stopped.clone();
