@@ -115,7 +115,7 @@ section!(
         hot_quantile: f64 = choose::Rules::default().hot_quantile,
         latency_decay_ms: u64 = load::Rules::default().decay_ms,
         failure_penalty_ms: u64 = load::Rules::default().penalty_ms,
-        limit_start: u32 = limit::Rules::default().start,
+        limit_start: u32 = 0,
         limit_min: u32 = limit::Rules::default().min,
         limit_max: u32 = limit::Rules::default().max,
         limit_tolerance: f64 = limit::Rules::default().tolerance,

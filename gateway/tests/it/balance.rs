@@ -109,7 +109,8 @@ fn worked(backends: &[Backend]) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_times_too_many_calls_waste_no_work() {
     let backends = fleet(2).await;
-    let gateway = Gateway::before(&all(&backends), "limits.deadline_ms=600\nfleet.eject_failures=0").await;
+    let gateway =
+        Gateway::before(&all(&backends), "limits.deadline_ms=600\nfleet.eject_failures=0\nfleet.limit_start=128").await;
     for backend in &backends {
         backend.behave(Manner::Busy(20));
     }
