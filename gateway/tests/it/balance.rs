@@ -148,6 +148,7 @@ async fn without_room_a_call_is_refused_at_once_and_probes_go_on() {
     backends[0].behave(Manner::Stall);
     let load = gateway.load(4, "/v2/models/m/infer");
     until("it is full", async || gateway.state().await["backends"][0]["in_flight"] == 4).await;
+    until("all are there", async || backends[0].calls() == 4).await;
     let refused = gateway.infer().await;
     assert!([429, 503].contains(&refused.status.as_u16()), "{refused:?}");
     assert_eq!((refused.header("retry-after"), backends[0].calls()), ("1", 4));
