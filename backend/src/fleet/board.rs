@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use headgate_contract::ModelName;
-use headgate_contract::fleet::{CatalogSeen, ModelReport, StateReport};
+use headgate_contract::fleet::{CatalogSeen, ModelReport, OnDemand, StateReport};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -23,6 +23,8 @@ const GONE_MAX: usize = 10_000;
 pub struct Board {
     instance: String,
     boot: String,
+    /// What it has room for, where it loads models on demand.
+    on_demand: Option<OnDemand>,
     /// Beside the lock, as every reply asks.
     ready: AtomicBool,
     draining: AtomicBool,
@@ -46,10 +48,11 @@ struct Posts {
 }
 
 impl Board {
-    /// An empty board of the backend `instance`.
+    /// An empty board of the backend `instance`, which holds all models.
     pub fn new(instance: String) -> Self {
         Self {
             instance,
+            on_demand: None,
             boot: format!("{:016x}", rand::random::<u64>()),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -57,6 +60,11 @@ impl Board {
             changed: watch::Sender::new(0),
             acknowledged: watch::Sender::new(0),
         }
+    }
+
+    /// The same of a backend that loads models on demand.
+    pub fn of_room(self, room: OnDemand) -> Self {
+        Self { on_demand: Some(room), ..self }
     }
 
     /// The backend's stable name.
@@ -173,6 +181,7 @@ impl Board {
             ready: self.ready.load(Ordering::Acquire),
             draining: self.is_draining(),
             in_flight,
+            on_demand: self.on_demand,
             catalog: posts.catalog.clone(),
             models: Vec::new(),
             gone,

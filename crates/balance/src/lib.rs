@@ -6,6 +6,7 @@
 //! - [`limit`]: how many calls a backend is given at once; [`share`]: who is refused when that is not enough
 //! - [`quantile`]: how long most calls take, after which another attempt is sent beside one
 //! - [`admit`]: from when a version counts as there
+//! - [`place`]: which backends hold a model where none holds all
 //! - [`budget`]: how many retries the fleet bears; [`attempts`]: how many one call gets
 
 pub mod admit;
@@ -18,6 +19,7 @@ pub mod life;
 pub mod limit;
 pub mod load;
 pub mod outlier;
+pub mod place;
 pub mod quantile;
 pub mod share;
 

@@ -10,6 +10,10 @@ pub const STATE_PATH: &str = "/fleet/v1/state";
 pub const NUDGE_PATH: &str = "/fleet/v1/nudge";
 /// Path of the registration, on a gateway's admin port.
 pub const REGISTER_PATH: &str = "/fleet/v1/register";
+/// Path where a gateway tells a backend that loads on demand which models it is going to call.
+pub const WANT_PATH: &str = "/fleet/v1/want";
+/// The most models that a [`Want`] may name.
+pub const WANTED_MAX: usize = 1_000;
 /// The longest wait of a long poll, in milliseconds.
 pub const WAIT_MS_MAX: u64 = 30_000;
 
@@ -49,6 +53,9 @@ pub struct StateReport {
     pub draining: bool,
     /// Prediction calls in flight.
     pub in_flight: u64,
+    /// Where it loads a model when that is called, and not before: what it has room for. None: it holds all models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_demand: Option<OnDemand>,
     /// The catalog it serves, once it has seen one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub catalog: Option<CatalogSeen>,
@@ -57,6 +64,21 @@ pub struct StateReport {
     /// Models that are gone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gone: Vec<ModelName>,
+}
+
+/// What a backend has room for that loads models on demand. A version that it could load is reported as
+/// [`VersionState::Absent`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnDemand {
+    /// Memory of all loaded models, in bytes.
+    pub memory_bytes_max: u64,
+}
+
+/// Models that a gateway is going to call: a backend that loads on demand loads them, as far as there is room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Want {
+    /// The models, [`WANTED_MAX`] at most.
+    pub models: Vec<ModelName>,
 }
 
 /// Which catalog a backend serves.

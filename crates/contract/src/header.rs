@@ -19,6 +19,8 @@ pub const UNHEARD: &str = "x-headgate-unheard";
 pub const ROWS: &str = "x-headgate-rows";
 /// In replies of a backend: prediction calls in flight there when this reply was sent.
 pub const LOAD: &str = "x-headgate-load";
+/// In replies of a backend: how long the call waited there for its model to be loaded, in milliseconds.
+pub const WAITED_MS: &str = "x-headgate-waited-ms";
 
 /// From callers: the time within which an answer is of use, in milliseconds.
 pub const TIMEOUT_MS: &str = "x-headgate-timeout-ms";

@@ -188,6 +188,7 @@ mod tests {
             ready: true,
             draining: false,
             in_flight: 0,
+            on_demand: None,
             catalog: Some(CatalogSeen { store_id: "s".into(), generation: 1, error: None }),
             models,
             gone: gone.iter().map(|name| name.parse().unwrap()).collect(),

@@ -304,6 +304,7 @@ impl Shared {
             ready: script.ready,
             draining: script.draining,
             in_flight: 0,
+            on_demand: None,
             catalog: Some(CatalogSeen { store_id: "store-1".into(), generation: script.generation, error: None }),
             models: script.models.into_values().collect(),
             gone: vec![],

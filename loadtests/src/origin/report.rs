@@ -32,6 +32,7 @@ pub(super) fn of(model: &ModelName, digest: Digest) -> String {
         ready: true,
         draining: false,
         in_flight: 0,
+        on_demand: None,
         catalog: Some(CatalogSeen { store_id: "origin".to_owned(), generation: 1, error: None }),
         models: vec![ModelReport {
             model: model.clone(),
