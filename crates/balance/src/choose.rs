@@ -147,6 +147,25 @@ impl Candidate {
     }
 }
 
+/// Backends that a call may go to: of those that have room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Among {
+    /// That it has not tried, and that get their share of calls.
+    UntriedThatServe,
+    /// That it has not tried.
+    Untried,
+    /// Any.
+    All,
+}
+
+/// Chooses for a call, whether it `is_retry` or not, by whom it may go to: what failed once goes to one that serves, even
+/// where so few do that others are tried beside them; and, where `again`, to one that it tried if there is no other.
+pub fn in_order(is_retry: bool, again: bool, mut choose: impl FnMut(Among) -> Option<usize>) -> Option<usize> {
+    let serving = if is_retry { choose(Among::UntriedThatServe) } else { None };
+    let chosen = serving.or_else(|| choose(Among::Untried));
+    chosen.or_else(|| if again { choose(Among::All) } else { None })
+}
+
 /// The part of its share that a backend gets which is ready since `since`: it grows evenly over `slow_start_ms`.
 pub fn weight(since: Option<Millis>, now: Millis, slow_start_ms: Millis) -> f32 {
     match since {

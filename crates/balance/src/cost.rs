@@ -22,8 +22,6 @@ const KNOWN_FROM: f64 = 4.0;
 const MEMORY: Nanos = 60 * SECOND;
 /// What a reply counts that took longer than expected.
 const SLOWER: f64 = 0.1;
-/// And one from a backend that was crowded, on top of that.
-const CROWDED: f64 = 0.1;
 /// How many times longer than expected a reply takes at most, as far as it is learned from: a queue that lasts minutes
 /// becomes what is expected only step by step.
 const SLOWER_MAX: u64 = 2;
@@ -56,7 +54,8 @@ pub struct Sample {
     pub rows: Option<u64>,
     /// From the sending of the call to the last byte of its reply.
     pub took: Nanos,
-    /// Whether much else was in flight at its backend: it counts little.
+    /// Whether too much else was in flight at its backend: where it took longer than expected, that is why. In an
+    /// overload that lasts, whatever little is learned from such replies adds up until waiting counts as work.
     pub crowded: bool,
 }
 
@@ -108,7 +107,10 @@ impl Cost {
         let rows = sample.rows.map_or(sample.bytes as f64 * self.rows_per_byte.get(), |rows| rows as f64);
         let expected = self.of_rows(rows);
         let slower = expected.known && sample.took > expected.took;
-        let weight = if slower { SLOWER } else { 1.0 } * if sample.crowded { CROWDED } else { 1.0 };
+        if slower && sample.crowded {
+            return;
+        }
+        let weight = if slower { SLOWER } else { 1.0 };
         sums.fade(now);
         let took = if slower { sample.took.min(expected.took.saturating_mul(SLOWER_MAX)) } else { sample.took };
         sums.add(weight, rows, took as f64);

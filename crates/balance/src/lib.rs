@@ -4,7 +4,7 @@
 //! - [`life`]: a backend's states, and how it gets from one to the next; [`outlier`]: ejection of one that fails
 //! - [`choose`]: which backend gets a call; [`load`]: what is known of each; [`cost`]: what a call costs
 //! - [`limit`]: how many calls a backend is given at once; [`share`]: who is refused when that is not enough
-//! - [`quantile`]: how long most calls take, after which another attempt is sent beside one
+//! - [`quantile`]: how long most calls take; [`patience`]: after how long another attempt is sent beside one
 //! - [`admit`]: from when a version counts as there
 //! - [`place`]: which backends hold a model where none holds all
 //! - [`budget`]: how many retries the fleet bears; [`attempts`]: how many one call gets
@@ -19,6 +19,7 @@ pub mod life;
 pub mod limit;
 pub mod load;
 pub mod outlier;
+pub mod patience;
 pub mod place;
 pub mod quantile;
 pub mod share;

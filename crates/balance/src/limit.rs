@@ -1,36 +1,44 @@
-//! How many calls a backend is given at once: as many as it answers without becoming much slower.
+//! How many calls a backend is given at once: as many as it comes to in good time.
 //!
-//! Additive increase, multiplicative decrease on the pace of replies (see [`crate::load`]), as Netflix's concurrency-limits
-//! and Envoy's adaptive concurrency in their purpose: over a short window the mean pace is compared with
-//! [`Rules::tolerance`]. Above it, or where a call was refused for want of room or came too late, the limit falls by a
-//! fifth, and by a half where most were; below it, where the limit was near to being used, it grows by its square root.
-//! As in TCP, only calls count that began after the limit moved last: the others tell of how it was before. Unlike with Envoy's, nothing is held
-//! back to measure how fast a backend would be when idle: [`crate::cost`] has learned that.
+//! Additive increase, multiplicative decrease on how long calls wait there, in the purpose of Netflix's
+//! concurrency-limits and Envoy's adaptive concurrency. What a call waited is its reply's time less what is expected of it
+//! ([`crate::cost`]): nothing is held back to measure how fast a backend would be when idle. A wait is long by the clock,
+//! as in CoDel (Nichols and Jacobson, "Controlling Queue Delay", 2012), and not by a multiple of an undisturbed reply: on
+//! a busy machine 64 callers wait 30 times as long as one and are served well within any deadline, and a limit on the
+//! multiple refused them. By Little's law a limit that holds the wait at a fifth of a second lets a fast backend have
+//! thousands of calls, and a slow one a handful, without anyone saying which it is.
+//!
+//! Over a short window the mean wait is held against what is allowed. Above it the limit falls to the part of what was in
+//! flight that would have waited as long as is allowed; below it, where the limit was near to being used, it grows by its
+//! square root. As in TCP, only calls count that began after the limit moved last: the others tell of how it was before. A
+//! limit that was not in use must be found too high twice in a row: a machine that stood still for a moment answers all
+//! that it had late, and is not overloaded.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::{Millis, Nanos, nanos};
 
-/// Replies in the shortest window.
-const REPLIES_MIN: u32 = 10;
-/// What a reply counts at most, in tolerances: one that hung does not speak for all.
+/// Replies in a window: so many, or as many as were in flight.
+const REPLIES: std::ops::RangeInclusive<u32> = 3..=10;
+/// What a wait counts at most, in waits that are allowed, and what one counts that ended in a refusal: one that hung does
+/// not speak for all.
 const OUTLIER: f64 = 4.0;
-/// What is left of a limit that falls.
-const FALLS_TO: f32 = 0.8;
-/// And of one under which most calls are refused or late.
-const FALLS_FAR_TO: f32 = 0.5;
+/// What a limit falls to: at most, and at least.
+const FALLS_TO: std::ops::RangeInclusive<f64> = 0.25..=0.9;
 
 /// How the limit moves.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rules {
     /// Where it begins. 0: there is no limit.
     pub start: u32,
-    /// The least: at least as many as a backend has cores.
+    /// The least. Several gateways have so many calls there each.
     pub min: u32,
     /// The most.
     pub max: u32,
-    /// The mean pace that is not yet too slow.
+    /// The mean wait that is allowed.
+    pub wait_ms: Millis,
+    /// The same in times that the call itself takes, where that is longer: work that takes long varies more.
     pub tolerance: f64,
     /// How often the limit moves, at most.
     pub window_ms: Millis,
@@ -46,10 +54,10 @@ pub struct Limit {
 }
 
 /// How a call under the limit ended.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// With a reply of this pace.
-    Paced(f32),
+    /// With a reply that was expected to take so many nanoseconds.
+    Answered(Nanos),
     /// It was refused for want of room, or came too late.
     Choked,
 }
@@ -58,15 +66,17 @@ pub enum Ended {
 struct Window {
     began: Nanos,
     replies: u32,
-    paces: f64,
+    /// Of waits, in waits that are allowed.
+    waits: f64,
     /// The most calls at once.
     most: u32,
-    choked: u32,
+    /// The window before was one of long waits, under a limit that was not in use.
+    warned: bool,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { start: 128, min: 8, max: 4_096, tolerance: 8.0, window_ms: 50 }
+        Self { start: 4_096, min: 4, max: 4_096, wait_ms: 200, tolerance: 2.0, window_ms: 50 }
     }
 }
 
@@ -91,6 +101,12 @@ impl Limit {
         self.calls() < self.get(rules)
     }
 
+    /// Whether so much is in flight that a slow reply has waited, and tells nothing of the work: more than half of the
+    /// limit, and than any backend bears.
+    pub fn is_crowded(&self, rules: &Rules) -> bool {
+        self.calls() > (self.get(rules) / 2).max(rules.min)
+    }
+
     /// A call begins. Calls that began together may be a few more than the limit.
     pub fn begin(&self) {
         self.calls.fetch_add(1, Relaxed);
@@ -101,42 +117,50 @@ impl Limit {
         self.calls.fetch_sub(1, Relaxed);
     }
 
-    /// Takes in how a call ended, that took so long; before [`Self::end`] of the same call. What comes while another thread moves the limit
-    /// is let go.
+    /// Takes in how a call ended, that took so long; before [`Self::end`] of the same call. What comes while another
+    /// thread moves the limit is let go.
     pub fn observe(&self, ended: Ended, took: Nanos, now: Nanos, rules: &Rules) {
         let Ok(mut window) = self.window.try_lock() else { return };
         if rules.start == 0 || now.saturating_sub(took) < window.began {
             return;
         }
         window.most = window.most.max(self.calls());
-        match ended {
-            Ended::Paced(pace) => {
-                window.replies += 1;
-                window.paces += f64::from(pace).min(rules.tolerance * OUTLIER);
-            }
-            Ended::Choked => window.choked += 1,
-        }
+        window.replies += 1;
+        window.waits += match ended {
+            Ended::Answered(expected) => rules.wait(took, expected).min(OUTLIER),
+            Ended::Choked => OUTLIER,
+        };
         let lasted = now.saturating_sub(window.began) >= nanos(rules.window_ms);
-        if lasted && (window.choked > 0 || window.replies >= REPLIES_MIN) {
-            self.limit.store(window.limit(self.get(rules), rules), Relaxed);
-            *window = Window { began: now, ..Window::default() };
+        if lasted && window.replies >= window.most.clamp(*REPLIES.start(), *REPLIES.end()) {
+            let (limit, warned) = window.limit(self.get(rules), rules);
+            self.limit.store(limit, Relaxed);
+            *window = Window { began: now, warned, ..Window::default() };
         }
     }
 }
 
+impl Rules {
+    /// How long a call waited, in waits that are allowed.
+    fn wait(&self, took: Nanos, expected: Nanos) -> f64 {
+        let allowed = (nanos(self.wait_ms) as f64).max(self.tolerance * expected as f64);
+        took.saturating_sub(expected) as f64 / allowed.max(1.0)
+    }
+}
+
 impl Window {
-    fn limit(&self, limit: u32, rules: &Rules) -> u32 {
-        let too_slow = self.replies > 0 && self.paces / f64::from(self.replies) > rules.tolerance;
-        if too_slow || self.choked > 0 {
-            // A limit that was far from being used would have to fall many times to be one.
-            let used = limit.min(self.most.saturating_mul(2));
-            let left = if self.choked > self.replies { FALLS_FAR_TO } else { FALLS_TO };
-            return ((used as f32 * left) as u32).max(rules.min);
+    /// The limit after the window, and whether this was a first warning.
+    fn limit(&self, limit: u32, rules: &Rules) -> (u32, bool) {
+        let wait = self.waits / f64::from(self.replies.max(1));
+        let in_use = self.most.saturating_mul(2) >= limit;
+        if wait > 1.0 {
+            if !in_use && !self.warned {
+                return (limit, true);
+            }
+            let left = (1.0 / wait).clamp(*FALLS_TO.start(), *FALLS_TO.end());
+            return (((f64::from(limit.min(self.most)) * left) as u32).max(rules.min), false);
         }
-        if self.most.saturating_mul(2) < limit {
-            return limit;
-        }
-        limit.saturating_add((limit as f32).sqrt() as u32).min(rules.max)
+        let grown = limit.saturating_add((limit as f32).sqrt() as u32).min(rules.max);
+        (if in_use { grown } else { limit }, false)
     }
 }
 
@@ -147,42 +171,72 @@ mod tests {
     use super::*;
     use crate::SECOND;
 
-    /// A server of `cores` that shares them among what is in flight, and callers that want more than there is.
-    fn settles(cores: f32, rules: &Rules) -> (u32, f32) {
-        let (limit, mut now) = (Limit::default(), SECOND);
-        let mut pace = 1.0;
-        for _ in 0..20_000 {
-            while limit.has_room(rules) {
+    const MS: Nanos = 1_000_000;
+
+    /// A server of `cores` for calls of `work` each, first come, first served, and callers that want more than there is:
+    /// the limit and the last call's time after `calls`.
+    fn settles(cores: u64, work: Nanos, calls: u32, callers: u32, rules: &Rules) -> (u32, Nanos) {
+        let (limit, mut now, mut took) = (Limit::default(), SECOND, 0);
+        let mut began = std::collections::VecDeque::new();
+        for _ in 0..calls {
+            while limit.has_room(rules) && limit.calls() < callers {
                 limit.begin();
+                began.push_back(now);
             }
-            pace = (limit.calls() as f32 / cores).max(1.0);
-            now += SECOND / 2_000;
-            limit.observe(Ended::Paced(pace), 0, now, rules);
+            now += work / cores;
+            took = (now - began.pop_front().unwrap_or(now)).max(work);
+            limit.observe(Ended::Answered(work), took, now, rules);
             limit.end();
         }
-        (limit.get(rules), pace)
+        (limit.get(rules), took)
     }
 
     #[test]
-    fn it_settles_where_replies_are_as_slow_as_is_borne() {
-        for cores in [2.0, 16.0, 100.0] {
-            let rules = Rules::default();
-            let (limit, pace) = settles(cores, &rules);
-            let ideal = cores * rules.tolerance as f32;
-            assert!((0.6..1.2).contains(&(limit as f32 / ideal)), "{cores} cores: {limit}, at pace {pace}");
+    fn it_settles_where_calls_wait_as_long_as_is_allowed() {
+        let rules = Rules::default();
+        for (cores, work) in [(2, 100_000), (2, 10 * MS), (16, 10 * MS), (4, 40 * MS)] {
+            let (limit, took) = settles(cores, work, 200_000, u32::MAX, &rules);
+            let ideal = cores as f64 * (rules.wait_ms * MS + work) as f64 / work as f64;
+            let part = f64::from(limit) / ideal.min(f64::from(rules.max));
+            assert!((0.7..1.25).contains(&part), "{cores} cores, calls of {work}: {limit}, which take {took}");
         }
+    }
+
+    #[test]
+    fn callers_that_are_served_in_time_are_never_limited() {
+        let rules = Rules::default();
+        for callers in [64, 1_000] {
+            let (limit, took) = settles(2, 100_000, 100_000, callers, &rules);
+            assert_eq!(limit, rules.start, "{callers} callers, each answered after {took}");
+            assert!(took >= u64::from(callers) * 49_000, "many times an undisturbed one's");
+        }
+    }
+
+    #[test]
+    fn a_machine_that_stood_still_once_is_not_overloaded() {
+        let (limit, rules, mut now) = (Limit::default(), Rules::default(), SECOND);
+        for n in 0..1_000 {
+            (0..64).for_each(|_| limit.begin());
+            let took = if n % 20 == 19 { SECOND } else { 3 * MS };
+            now += took;
+            for _ in 0..64 {
+                limit.observe(Ended::Answered(100_000), took, now, &rules);
+                limit.end();
+            }
+        }
+        assert_eq!(limit.get(&rules), rules.start);
     }
 
     #[test]
     fn refusals_lower_it_and_an_unused_one_does_not_grow() {
-        let (rules, mut now) = (Rules::default(), SECOND);
+        let (rules, mut now) = (Rules { start: 128, ..Rules::default() }, SECOND);
         let limit = Limit::default();
         let mut observe = |ended| {
             now += SECOND / 10;
             limit.observe(ended, SECOND / 100, now, &rules);
         };
         limit.begin();
-        (0..100).for_each(|_| observe(Ended::Paced(1.0)));
+        (0..100).for_each(|_| observe(Ended::Answered(SECOND / 100)));
         assert_eq!(limit.get(&rules), 128);
         (0..30).for_each(|_| observe(Ended::Choked));
         assert_eq!(limit.get(&rules), rules.min);
@@ -191,13 +245,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn always_within_its_bounds(steps in proptest::collection::vec((any::<bool>(), 0.0f32..100.0, 0u64..SECOND), 1..200)) {
+        fn always_within_its_bounds(steps in proptest::collection::vec((any::<bool>(), 0u64..10 * SECOND, 0u64..SECOND), 1..200)) {
             let rules = Rules { start: 20, min: 4, max: 64, ..Rules::default() };
             let (limit, mut now) = (Limit::default(), 0);
-            for (is_choked, pace, wait) in steps {
+            for (is_choked, expected, wait) in steps {
                 now += wait;
                 limit.begin();
-                let ended = if is_choked { Ended::Choked } else { Ended::Paced(pace) };
+                let ended = if is_choked { Ended::Choked } else { Ended::Answered(expected) };
                 limit.observe(ended, wait / 2, now, &rules);
                 prop_assert!((4..=64).contains(&limit.get(&rules)));
                 prop_assert_eq!(limit.has_room(&rules), limit.calls() < limit.get(&rules));

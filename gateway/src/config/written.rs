@@ -115,9 +115,10 @@ section!(
         hot_quantile: f64 = choose::Rules::default().hot_quantile,
         latency_decay_ms: u64 = load::Rules::default().decay_ms,
         failure_penalty_ms: u64 = load::Rules::default().penalty_ms,
-        limit_start: u32 = 0,
+        limit_start: u32 = limit::Rules::default().start,
         limit_min: u32 = limit::Rules::default().min,
         limit_max: u32 = limit::Rules::default().max,
+        limit_wait_ms: u64 = limit::Rules::default().wait_ms,
         limit_tolerance: f64 = limit::Rules::default().tolerance,
         free_share: f64 = share::Rules::default().free,
     }
@@ -250,9 +251,10 @@ impl FleetWritten {
         if self.limit_min == 0 || self.limit_min > self.limit_max {
             return refuse(format!("'fleet.limit_min' is {}: 1 to 'fleet.limit_max' expected", self.limit_min));
         }
-        if !(1.0..=1e6).contains(&self.limit_tolerance) {
-            return refuse(format!("'fleet.limit_tolerance' is {}: 1 or more expected", self.limit_tolerance));
+        if !(0.0..=1e6).contains(&self.limit_tolerance) {
+            return refuse(format!("'fleet.limit_tolerance' is {}: 0 or more expected", self.limit_tolerance));
         }
+        time("fleet.limit_wait_ms", self.limit_wait_ms)?;
         time_or_none("fleet.eject_rate_window_ms", self.eject_rate_window_ms)?;
         if !(0.0..=100.0).contains(&self.eject_rate_deviations) {
             return refuse(format!(
@@ -300,6 +302,7 @@ impl FleetWritten {
                 start: self.limit_start,
                 min: self.limit_min,
                 max: self.limit_max,
+                wait_ms: self.limit_wait_ms,
                 tolerance: self.limit_tolerance,
                 ..limit::Rules::default()
             },

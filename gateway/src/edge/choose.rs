@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use headgate_balance::Nanos;
-use headgate_balance::choose::weight;
+use headgate_balance::choose::{Among, in_order, weight};
 use headgate_contract::release::{draw, sticky_draw};
 use headgate_contract::route::{Choice, Target};
 use headgate_contract::{Kind, Release, Version};
@@ -100,13 +100,17 @@ impl Edge {
             let weight = seen.warms_since.map_or(1.0, |since| weight(Some(since), now_ms, rules.life.slow_start_ms));
             seen.backend.candidate(weight, now, &rules.load)
         };
-        let choose =
-            |open: &dyn Fn(usize) -> bool| self.chooser.choose(seen.len(), open, candidate, own, &rules.choose, chance);
-        let untried = |at: usize| seen[at].backend.has_room(&rules.limit) && !tried.contains(&seen[at].backend.id);
-        // What failed once goes to one that serves, even where too few do.
-        let retry = || choose(&|at| untried(at) && seen[at].state.serves());
-        let chosen = (!tried.is_empty()).then(retry).flatten().or_else(|| choose(&untried));
-        let chosen = chosen.or_else(|| again.then(|| choose(&|at| seen[at].backend.has_room(&rules.limit))).flatten());
+        let chosen = in_order(!tried.is_empty(), again, |among| {
+            let open = |at: usize| {
+                let may = match among {
+                    Among::UntriedThatServe => seen[at].state.serves() && !tried.contains(&seen[at].backend.id),
+                    Among::Untried => !tried.contains(&seen[at].backend.id),
+                    Among::All => true,
+                };
+                may && seen[at].backend.has_room(&rules.limit)
+            };
+            self.chooser.choose(seen.len(), open, candidate, own, &rules.choose, chance)
+        });
         seen.get(chosen?).map(|seen| Arc::clone(&seen.backend))
     }
 }

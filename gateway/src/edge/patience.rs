@@ -1,9 +1,8 @@
 //! Waiting for an attempt, and for how long: a backend that hangs does not use up the deadline that another could meet.
 //!
-//! An attempt that took half of the time left, or whose backend fell silent, is given up: once per call, within the
-//! fleet's budget for retries, another one goes out beside it. It is listened to all the same and the first answer
-//! counts, so that a call which is merely slow loses nothing. So is one that takes longer than most of the model's replies
-//! do, where the smaller budget for that allows. Hedged requests, as in Dean and Barroso, "The Tail at Scale" (2013).
+//! An attempt whose time is up (see [`headgate_balance::patience`]), or whose backend fell silent, is given up: once per
+//! call, within the fleet's budget for retries, another one goes out beside it. It is listened to all the same and the
+//! first answer counts, so that a call which is merely slow loses nothing.
 
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -14,6 +13,7 @@ use headgate_balance::Nanos;
 use headgate_balance::attempts::Attempts;
 use headgate_balance::budget::Reason;
 use headgate_balance::cost::Expected;
+use headgate_balance::patience::{self, Patience};
 use http::Response;
 use tokio::time::{Instant, sleep_until};
 
@@ -26,11 +26,6 @@ use crate::config::Config;
 use crate::fleet::Backend;
 use crate::metrics;
 use crate::upstream::Body;
-
-/// The least time that an attempt gets.
-const PATIENCE_MIN: Duration = Duration::from_millis(50);
-/// The least time after which a call is hedged: timers are no finer than a millisecond.
-const HEDGE_MIN: Duration = Duration::from_millis(2);
 
 /// How far a call has come.
 #[derive(Default)]
@@ -48,10 +43,7 @@ pub(super) struct Run<'a> {
 pub(super) struct Sent<'a> {
     backend: Arc<Backend>,
     began: Instant,
-    /// Until when it is waited for alone.
-    until: Instant,
-    /// Until when it is waited for alone where it may not be hedged; none once that is known.
-    or_until: Option<Instant>,
+    patience: Patience,
     reply: Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>,
 }
 
@@ -70,10 +62,8 @@ impl<'a> Sent<'a> {
         hedge_after: Option<Duration>,
     ) -> Self {
         let began = Instant::now();
-        let share = (deadline.saturating_duration_since(began) / 2).max(PATIENCE_MIN);
-        let hedge_after = hedge_after.filter(|&after| after < share);
-        let until = began + hedge_after.unwrap_or(share);
-        Self { backend, began, until, or_until: hedge_after.map(|_| began + share), reply }
+        let left = nanos(deadline.saturating_duration_since(began));
+        Self { backend, began, patience: Patience::new(left, hedge_after.map(nanos)), reply }
     }
 
     async fn first(&mut self, earlier: Option<&mut Sent<'_>>, may_give_up: bool) -> First {
@@ -83,14 +73,20 @@ impl<'a> Sent<'a> {
                 None => pending().await,
             }
         };
+        let reason = self.patience.reason();
+        let until = self.patience.after().map(|after| self.began + Duration::from_nanos(after));
+        let impatience = async {
+            match until {
+                Some(until) => sleep_until(until).await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             biased;
             outcome = &mut self.reply => First::Outcome(outcome),
             outcome = earlier => First::OfEarlier(outcome),
             () = self.backend.goes_out(), if may_give_up => First::Impatience(Reason::Lost),
-            () = sleep_until(self.until), if may_give_up => {
-                First::Impatience(if self.or_until.is_some() { Reason::Hedge } else { Reason::Failed })
-            }
+            () = impatience, if may_give_up => First::Impatience(reason),
         }
     }
 }
@@ -115,12 +111,8 @@ impl Run<'_> {
 impl Chosen {
     /// After how long a call that is expected to take so long has taken longer than most, where that is known.
     pub(super) fn hedge_after(&self, expected: Expected, config: &Config) -> Option<Duration> {
-        if !expected.known || config.retry.budget.hedge_ratio == 0.0 {
-            return None;
-        }
-        let pace = self.model.costs.paces().get()?;
-        let after = Duration::from_nanos((expected.took as f64 * f64::from(pace)) as u64);
-        Some(after.max(HEDGE_MIN))
+        let may = config.retry.budget.hedge_ratio > 0.0;
+        patience::hedge_after(expected, self.model.costs.paces().get().filter(|_| may)).map(Duration::from_nanos)
     }
 }
 
@@ -166,11 +158,7 @@ impl Edge {
                         run.earlier = Some(sent);
                         return None;
                     }
-                    // Asked once: whether its backend falls silent is still of interest.
-                    sent.until = match (reason, sent.or_until.take()) {
-                        (Reason::Hedge, Some(until)) => until,
-                        _ => sent.until + config.limits.deadline_max,
-                    };
+                    sent.patience.goes_on(reason);
                 }
             }
         }
@@ -179,8 +167,17 @@ impl Edge {
     /// Another backend has answered a call that came to it later. A caller with little patience says nothing about the
     /// slow one.
     fn overtaken(&self, slow: &Sent<'_>, config: &Config) {
-        if slow.began.elapsed() >= config.limits.deadline / 2 {
+        if patience::is_overtaken(nanos(slow.began.elapsed()), nanos(config.limits.deadline)) {
             self.fleet.failed(&slow.backend);
         }
     }
+}
+
+/// Whether a call that came too late speaks against its backend.
+pub(super) fn is_too_late(began: Instant, config: &Config) -> bool {
+    patience::is_too_late(nanos(began.elapsed()), nanos(config.limits.deadline))
+}
+
+fn nanos(duration: Duration) -> Nanos {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -16,7 +16,7 @@ use super::Edge;
 use super::call::Call;
 use super::choose::Chosen;
 use super::log::Entry;
-use super::patience::{Run, Sent};
+use super::patience::{Run, Sent, is_too_late};
 use super::reply::{Failed, strip_hop_by_hop};
 use crate::config::Config;
 use crate::fleet::{Backend, Bounds, InFlight};
@@ -125,7 +125,7 @@ impl Edge {
         let options = options(config);
         let Ok(called) = timeout_at(deadline, backend.upstream.call(request, &options)).await else {
             // A caller with little patience says nothing about the backend.
-            if in_flight.began.elapsed() >= config.limits.deadline.mul_f64(0.9) {
+            if is_too_late(in_flight.began, config) {
                 in_flight.choked(None);
                 self.fleet.failed(&backend);
             }
@@ -185,8 +185,7 @@ impl Edge {
         } else {
             self.fleet.succeeded(backend);
         }
-        let too_late = kind == Some(Kind::DeadlineExceeded)
-            && in_flight.began.elapsed() >= self.config.load().limits.deadline.mul_f64(0.9);
+        let too_late = kind == Some(Kind::DeadlineExceeded) && is_too_late(in_flight.began, &self.config.load());
         match bytes.filter(|_| matches!(reply.body, Body::Whole(_))) {
             _ if kind == Some(Kind::Overloaded) || too_late => in_flight.choked(load),
             _ if at_fault || refused => in_flight.failed(load),

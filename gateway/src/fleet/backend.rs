@@ -253,7 +253,7 @@ impl InFlight {
     pub fn answered(&mut self, took: Nanos, expected: Expected, load: Option<u64>) {
         self.expected.known = expected.known;
         if expected.known {
-            self.count(limit::Ended::Paced(took as f32 / expected.took as f32));
+            self.count(limit::Ended::Answered(expected.took));
         }
         self.tell(Ended::Good, took, expected.took, load);
     }
@@ -269,10 +269,9 @@ impl InFlight {
         self.failed(load);
     }
 
-    /// Whether it was one of many where it was sent.
+    /// Whether it was one of too many where it was sent.
     pub fn is_crowded(&self) -> bool {
-        let limit = &self.backend.limit;
-        limit.calls() > limit.get(&self.rules.limit) / 2
+        self.backend.limit.is_crowded(&self.rules.limit)
     }
 
     fn count(&self, ended: limit::Ended) {
