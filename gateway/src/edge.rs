@@ -16,6 +16,7 @@ mod patience;
 mod predict;
 mod reply;
 mod room;
+mod sound;
 mod statistics;
 mod streams;
 mod timed;

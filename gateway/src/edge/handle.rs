@@ -14,7 +14,7 @@ use super::call::{self, Call};
 use super::log::Entry;
 use super::reply::Failed;
 use super::timed::Busy;
-use super::{Edge, own};
+use super::{Edge, own, sound};
 use crate::upstream::Body;
 
 impl Edge {
@@ -25,10 +25,13 @@ impl Edge {
         let mut entry = Entry::new(id, Arc::clone(caller), request.method().clone(), request.uri().clone());
         let (head, incoming) = request.into_parts();
         let mut unread = Some(incoming);
+        let sound = sound::check(&head);
+        let closes = sound.is_err();
         let entered = self.gate.enter(config.limits.in_flight_max);
-        let answered = match &entered {
-            Some(_) => self.route(head, &mut unread, &mut entry).await,
-            None => {
+        let answered = match (&entered, sound) {
+            (_, Err(unsound)) => Err(unsound),
+            (Some(_), Ok(())) => self.route(head, &mut unread, &mut entry).await,
+            (None, Ok(())) => {
                 let max = config.limits.in_flight_max;
                 Err(Failed::new(Kind::Overloaded, format!("{max} requests are in flight: no room for another")))
             }
@@ -39,7 +42,7 @@ impl Edge {
         let mut response = answered.unwrap_or_else(|failed| failed.response(entry.uri.path()));
         let headers = response.headers_mut();
         headers.insert(ours::REQUEST_ID, entry.id.clone());
-        if self.gate.is_lame_duck() {
+        if closes || self.gate.is_lame_duck() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         let error = response.headers().get(ours::ERROR);

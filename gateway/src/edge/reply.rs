@@ -112,7 +112,7 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     for name in HOP {
         headers.remove(name);
     }
-    for name in ["keep-alive", "proxy-connection"] {
+    for name in ["keep-alive", "proxy-connection", "http2-settings"] {
         headers.remove(name);
     }
 }

@@ -142,7 +142,7 @@ async fn a_call_in_flight_is_finished_and_an_idle_connection_holds_nothing_up() 
     let idle = tokio::net::TcpStream::connect(&gateway.address).await.unwrap();
     b1.behave(Manner::Late(600));
     let call = tokio::spawn({
-        let request = gateway.request("POST", "/v2/models/m/infer", &[], "{}");
+        let request = gateway.request("POST", "/v2/models/m/infer", &[("host", &gateway.address)], "{}");
         let address = gateway.address.clone();
         async move {
             let stream = tokio::net::TcpStream::connect(address).await.unwrap();

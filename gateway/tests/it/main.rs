@@ -17,6 +17,7 @@ mod process;
 mod release;
 mod retry;
 mod routing;
+mod smuggling;
 
 use std::time::Duration;
 
