@@ -28,6 +28,8 @@ pub struct Config {
     pub store_options: StoreOptions,
     /// The backend's stable name; none: host and port.
     pub instance: Option<String>,
+    /// The zone that it runs in; empty: none.
+    pub zone: String,
     /// The model that answers `/invocations`; none: calls there are refused.
     pub default_model: Option<ModelName>,
     /// How often the catalog's head is read.

@@ -109,7 +109,7 @@ fn build(config: &Config, instance: &str, watcher: Handle) -> Result<App, Error>
     let compute = compute.map_err(|e| io("start compute threads", e))?;
     let shared = Shared {
         snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
-        board: Arc::new(Board::new(instance.to_owned())),
+        board: Arc::new(Board::new(instance.to_owned()).in_zone(config.zone.clone())),
         metrics: Arc::new(Metrics::new()),
         compute,
         limits,

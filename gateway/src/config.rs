@@ -5,7 +5,7 @@ mod written;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use headgate_balance::{admit, budget, choose, life, limit, load, outlier, share};
+use headgate_balance::{admit, budget, choose, life, limit, load, outlier, share, zone};
 use headgate_contract::ModelName;
 use headgate_contract::config::{ConfigError, Sources, read};
 
@@ -42,6 +42,8 @@ pub struct Server {
     pub lame_duck: Duration,
     /// How long calls in flight may take after that.
     pub drain: Duration,
+    /// The zone that it runs in; empty: zones don't count.
+    pub zone: String,
     /// The model that `/invocations` asks.
     pub default_model: Option<ModelName>,
 }
@@ -126,6 +128,8 @@ pub struct Fleet {
     pub load: load::Rules,
     /// How many calls a backend is given at once.
     pub limit: limit::Rules,
+    /// How many calls stay in the gateway's zone.
+    pub zone: zone::Rules,
     /// Who is refused where there is not room for all.
     pub share: share::Rules,
 }
@@ -182,6 +186,8 @@ mod tests {
         for (text, name) in [
             ("[server]\nlisten = \"nowhere\"", "server.listen"),
             ("[server]\ndefault_model = \"a/b/c\"", "server.default_model"),
+            ("[server]\nzone = \"a zone\"", "server.zone"),
+            ("[fleet]\nzone_hot = 0.0", "fleet.zone_hot"),
             ("[limits]\nstreams_max = 0", "limits.streams_max"),
             ("[admin]\nlisten = \"0.0.0.0:9000\"", "admin.token"),
             ("[admin]\ntoken = \"short\"", "admin.token"),

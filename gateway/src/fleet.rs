@@ -9,6 +9,7 @@ mod model;
 mod plan;
 mod snapshot;
 mod watch;
+mod zones;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
@@ -49,6 +50,7 @@ pub struct Fleet {
     named: AtomicUsize,
     ejections: AtomicU64,
     room: AtomicU32,
+    zones: zones::Zones,
     /// When success rates were compared last.
     rates_since: AtomicU64,
     stop: CancellationToken,
@@ -78,6 +80,7 @@ impl Fleet {
             named: AtomicUsize::new(0),
             ejections: AtomicU64::new(0),
             room: AtomicU32::new(u32::MAX),
+            zones: zones::Zones::default(),
             rates_since: AtomicU64::new(0),
             stop,
             tasks: TaskTracker::new(),

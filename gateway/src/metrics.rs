@@ -140,6 +140,11 @@ pub(crate) fn render(edge: &Edge) -> String {
     gauge!("headgate_gateway_buffered_bytes").set(edge.gate.buffered() as f64);
     gauge!("headgate_gateway_connections").set(edge.gate.connections() as f64);
     gauge!("headgate_gateway_models").set(snapshot.models_len() as f64);
+    if !config.server.zone.is_empty() {
+        gauge!("headgate_gateway_zone_kept").set(edge.fleet.kept());
+        gauge!("headgate_gateway_zone_utilisation").set(edge.fleet.zone_utilisation());
+    }
+    counter!("headgate_gateway_spilled_calls_total").absolute(edge.fleet.spilled());
     counter!("headgate_gateway_ejections_total").absolute(edge.fleet.ejections());
     handle.render()
 }

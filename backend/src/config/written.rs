@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use headgate_contract::ModelName;
+use headgate_contract::fleet::{ZONE_BYTES_MAX, is_zone};
 use headgate_registry::StoreOptions;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,7 @@ pub struct Written {
     pub listen: String,
     pub store: String,
     pub instance: String,
+    pub zone: String,
     pub default_model: String,
     pub poll_interval_ms: u64,
     pub retire_max_ms: u64,
@@ -133,6 +135,7 @@ impl Default for Written {
             listen: "127.0.0.1:8500".to_owned(),
             store: String::new(),
             instance: String::new(),
+            zone: String::new(),
             default_model: String::new(),
             poll_interval_ms: 1000,
             retire_max_ms: 15_000,
@@ -208,12 +211,19 @@ impl Written {
         if self.instance.len() > 128 || self.instance.bytes().any(|b| !b.is_ascii_graphic()) {
             return Err("'instance' holds more than 128 bytes or one that is no visible ASCII".into());
         }
+        if !is_zone(&self.zone) {
+            return Err(format!(
+                "'zone' is '{}': at most {ZONE_BYTES_MAX} visible ASCII characters expected",
+                self.zone
+            ));
+        }
         let cache = self.cache.check()?;
         Ok(Config {
             listen,
             store,
             store_options: self.store_options.options(),
             instance: none_if_empty(self.instance),
+            zone: self.zone,
             default_model: default_model(&self.default_model)?,
             poll_interval: at_least("poll_interval_ms", self.poll_interval_ms, 10)?,
             process: self.process.check(&cache.dir)?,
@@ -414,6 +424,7 @@ mod tests {
             ("listen", "nowhere", "'listen'"),
             ("store", "/models", "write file:///models"),
             ("default_model", "a b", "'default_model' is 'a b'"),
+            ("zone", "a zone", "'zone' is 'a zone'"),
             ("log.format", "xml", "'pretty' or 'json'"),
             ("poll_interval_ms", "0", "'poll_interval_ms'"),
             ("limits.rows_max", "0", "'limits.rows_max'"),

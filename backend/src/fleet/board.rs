@@ -22,6 +22,8 @@ const GONE_MAX: usize = 10_000;
 #[derive(Debug)]
 pub struct Board {
     instance: String,
+    zone: String,
+    cores: u32,
     boot: String,
     /// What it has room for, where it loads models on demand.
     on_demand: Option<OnDemand>,
@@ -48,11 +50,14 @@ struct Posts {
 }
 
 impl Board {
-    /// An empty board of the backend `instance`, which holds all models.
+    /// An empty board of the backend `instance`, which holds all models and is in no zone.
     pub fn new(instance: String) -> Self {
+        let cores = std::thread::available_parallelism().map_or(0, usize::from);
         Self {
             instance,
             on_demand: None,
+            zone: String::new(),
+            cores: u32::try_from(cores).unwrap_or(u32::MAX),
             boot: format!("{:016x}", rand::random::<u64>()),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -65,6 +70,11 @@ impl Board {
     /// The same of a backend that loads models on demand.
     pub fn of_room(self, room: OnDemand) -> Self {
         Self { on_demand: Some(room), ..self }
+    }
+
+    /// The same in a zone.
+    pub fn in_zone(self, zone: String) -> Self {
+        Self { zone, ..self }
     }
 
     /// The backend's stable name.
@@ -182,6 +192,8 @@ impl Board {
             draining: self.is_draining(),
             in_flight,
             on_demand: self.on_demand,
+            zone: self.zone.clone(),
+            cores: self.cores,
             catalog: posts.catalog.clone(),
             models: Vec::new(),
             gone,

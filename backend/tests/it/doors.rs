@@ -158,8 +158,13 @@ async fn the_metrics_page_counts_calls() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fleet_state_tells_what_changed() {
-    let (bucket, server) = bank().await;
+    let bucket = Bucket::new().await;
+    bucket.release(linear("bank", [2.0, 10.0])).await;
+    let server = Server::start_with(&bucket, &[("zone", "z1")]).await;
+    server.ready().await;
     let first = server.fleet_state("").await;
+    let cores = std::thread::available_parallelism().unwrap().get() as u64;
+    assert_eq!((&first["zone"], first["cores"].as_u64()), (&"z1".into(), Some(cores)));
     assert_eq!((&first["full"], &first["ready"], &first["draining"]), (&json!(true), &json!(true), &json!(false)));
     assert_eq!(first["models"][0]["versions"][0]["state"], "ready");
     assert!(first["models"][0]["versions"][0]["memory_bytes"].as_u64().unwrap() > 0);

@@ -3,6 +3,8 @@
 //!
 //! - [`life`]: a backend's states, and how it gets from one to the next; [`outlier`]: ejection of one that fails
 //! - [`choose`]: which backend gets a call; [`load`]: what is known of each; [`cost`]: what a call costs
+//! - [`zone`]: how many calls stay in the gateway's own zone; [`subset`]: which backends a
+//!   gateway keeps connections to, in a large fleet
 //! - [`limit`]: how many calls a backend is given at once; [`share`]: who is refused when that is not enough
 //! - [`quantile`]: how long most calls take; [`patience`]: after how long another attempt is sent beside one
 //! - [`admit`]: from when a version counts as there
@@ -23,6 +25,8 @@ pub mod patience;
 pub mod place;
 pub mod quantile;
 pub mod share;
+pub mod subset;
+pub mod zone;
 
 /// Milliseconds on a clock that only goes forward.
 pub type Millis = u64;

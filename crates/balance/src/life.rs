@@ -105,6 +105,11 @@ impl State {
         matches!(self, State::Warming | State::Active)
     }
 
+    /// Whether it is about to go, or gone.
+    pub const fn leaves(self) -> bool {
+        matches!(self, State::Draining | State::Gone)
+    }
+
     /// In which round its backends are tried, 0 first; none for those that never are. Panic mode is a round above 0:
     /// where nothing that serves holds a version, what is ejected or silent is tried, then what drains.
     pub const fn round(self) -> Option<u8> {

@@ -17,6 +17,14 @@ pub const WANTED_MAX: usize = 1_000;
 /// The longest wait of a long poll, in milliseconds.
 pub const WAIT_MS_MAX: u64 = 30_000;
 
+/// The longest name of a zone, in bytes.
+pub const ZONE_BYTES_MAX: usize = 64;
+
+/// Whether a name may be a zone's: visible ASCII, or empty for none.
+pub fn is_zone(name: &str) -> bool {
+    name.len() <= ZONE_BYTES_MAX && name.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 /// Query of the state report: `since=<boot>.<seq>&wait=<ms>&generation=<n>&store=<id>`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StateQuery {
@@ -56,6 +64,12 @@ pub struct StateReport {
     /// Where it loads a model when that is called, and not before: what it has room for. None: it holds all models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_demand: Option<OnDemand>,
+    /// The zone that it runs in; empty: none is known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub zone: String,
+    /// Calls that it works on at once: its cores; 0: unknown.
+    #[serde(default)]
+    pub cores: u32,
     /// The catalog it serves, once it has seen one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub catalog: Option<CatalogSeen>,

@@ -36,6 +36,12 @@ pub(super) struct Report {
     connections: usize,
     requests: u64,
     ejections: u64,
+    /// Where the gateway runs.
+    zone: String,
+    /// The part of its calls that stays there.
+    zone_kept: f32,
+    zone_utilisation: f32,
+    spilled: u64,
     retry_tokens: i64,
     retry_reserve: i64,
     retry_hedges: i64,
@@ -51,6 +57,8 @@ struct BackendState {
     address: String,
     state: &'static str,
     build: String,
+    /// Where it runs; empty: it did not say.
+    zone: String,
     in_flight: u64,
     /// In microseconds of undisturbed work.
     cost_us: u64,
@@ -121,6 +129,10 @@ pub(super) fn state(edge: &Edge, query: &StateQuery) -> Report {
         connections: edge.gate.connections(),
         requests: edge.gate.requests(),
         ejections: edge.fleet.ejections(),
+        zone: config.server.zone.clone(),
+        zone_kept: edge.fleet.kept(),
+        zone_utilisation: edge.fleet.zone_utilisation(),
+        spilled: edge.fleet.spilled(),
         retry_tokens: left.tokens,
         retry_reserve: left.reserve,
         retry_hedges: left.hedges,
@@ -141,6 +153,7 @@ fn backend(seen: &Seen, config: &Config, now: u64) -> BackendState {
         address: backend.address.clone(),
         state: seen.state.as_str(),
         build: said.build,
+        zone: backend.zone().to_string(),
         in_flight: backend.in_flight(),
         cost_us: backend.cost() / 1_000,
         latency_us: backend.latency().map(|latency| latency / 1_000),

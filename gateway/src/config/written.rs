@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use headgate_balance::{admit, budget, choose, life, limit, load, outlier, share};
+use headgate_balance::{admit, budget, choose, life, limit, load, outlier, share, zone};
 use headgate_contract::config::ConfigError;
-use headgate_contract::fleet::WAIT_MS_MAX;
+use headgate_contract::fleet::{WAIT_MS_MAX, is_zone};
 use serde::{Deserialize, Serialize};
 
 use super::{Admin, Config, Discovery, Fleet, Limits, Log, Retry, Server};
@@ -53,6 +53,7 @@ section!(
         threads: usize = 0,
         lame_duck_ms: u64 = 1_000,
         drain_ms: u64 = 30_000,
+        zone: String = String::new(),
         default_model: String = String::new(),
     }
 );
@@ -120,6 +121,8 @@ section!(
         limit_max: u32 = limit::Rules::default().max,
         limit_wait_ms: u64 = limit::Rules::default().wait_ms,
         limit_tolerance: f64 = limit::Rules::default().tolerance,
+        zone_hot: f64 = 0.8,
+        zone_backends_min: usize = zone::Rules::default().backends_min,
         free_share: f64 = share::Rules::default().free,
     }
 );
@@ -167,6 +170,12 @@ impl ServerWritten {
             threads: if self.threads == 0 { cores() } else { self.threads.min(1_024) },
             lame_duck: time_or_none("server.lame_duck_ms", self.lame_duck_ms)?,
             drain: time_or_none("server.drain_ms", self.drain_ms)?,
+            zone: match is_zone(&self.zone) {
+                true => self.zone,
+                false => {
+                    return refuse(format!("'server.zone' is '{}': visible ASCII, 64 at most, expected", self.zone));
+                }
+            },
             default_model: match self.default_model.as_str() {
                 "" => None,
                 name => Some(name.parse().or_else(|error| refuse(format!("'server.default_model': {error}")))?),
@@ -248,6 +257,9 @@ impl FleetWritten {
         part("fleet.eject_share_max", self.eject_share_max)?;
         part("fleet.panic_below", self.panic_below)?;
         part("fleet.free_share", self.free_share)?;
+        if !(0.05..=8.0).contains(&self.zone_hot) {
+            return refuse(format!("'fleet.zone_hot' is {}: 0.05 to 8 expected", self.zone_hot));
+        }
         if self.limit_min == 0 || self.limit_min > self.limit_max {
             return refuse(format!("'fleet.limit_min' is {}: 1 to 'fleet.limit_max' expected", self.limit_min));
         }
@@ -305,6 +317,11 @@ impl FleetWritten {
                 wait_ms: self.limit_wait_ms,
                 tolerance: self.limit_tolerance,
                 ..limit::Rules::default()
+            },
+            zone: zone::Rules {
+                hot: self.zone_hot as f32,
+                backends_min: self.zone_backends_min,
+                settle_ms: self.latency_decay_ms.saturating_mul(2),
             },
             share: share::Rules { free: self.free_share },
         })

@@ -100,16 +100,22 @@ impl Edge {
             let weight = seen.warms_since.map_or(1.0, |since| weight(Some(since), now_ms, rules.life.slow_start_ms));
             seen.backend.candidate(weight, now, &rules.load)
         };
-        let chosen = in_order(!tried.is_empty(), again, |among| {
-            let open = |at: usize| {
-                let may = match among {
-                    Among::UntriedThatServe => seen[at].state.serves() && !tried.contains(&seen[at].backend.id),
-                    Among::Untried => !tried.contains(&seen[at].backend.id),
-                    Among::All => true,
-                };
-                may && seen[at].backend.has_room(&rules.limit)
-            };
+        let choose = |may: &dyn Fn(usize) -> bool| {
+            let open = |at: usize| may(at) && seen[at].backend.has_room(&rules.limit);
             self.chooser.choose(seen.len(), open, candidate, own, &rules.choose, chance)
+        };
+        let chosen = self.fleet.preferred(planned, tried, &rules.zone, chance).and_then(|preferred| {
+            let serves = |at: usize| seen[at].state.serves() && preferred.takes(&seen[at]);
+            choose(&serves)
+        });
+        let chosen = chosen.or_else(|| {
+            in_order(!tried.is_empty(), again, |among| match among {
+                Among::UntriedThatServe => {
+                    choose(&|at| seen[at].state.serves() && !tried.contains(&seen[at].backend.id))
+                }
+                Among::Untried => choose(&|at| !tried.contains(&seen[at].backend.id)),
+                Among::All => choose(&|_| true),
+            })
         });
         seen.get(chosen?).map(|seen| Arc::clone(&seen.backend))
     }

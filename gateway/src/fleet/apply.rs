@@ -23,6 +23,7 @@ impl Fleet {
     pub(super) fn heard(&self, backend: &Arc<Backend>, report: &StateReport) {
         let now = self.now();
         backend.rename(&report.instance);
+        backend.runs_in(&report.zone, report.cores);
         backend.told_load(report.in_flight);
         let fresh = {
             let mut said = lock(&backend.said);
@@ -189,6 +190,8 @@ mod tests {
             draining: false,
             in_flight: 0,
             on_demand: None,
+            zone: String::new(),
+            cores: 0,
             catalog: Some(CatalogSeen { store_id: "s".into(), generation: 1, error: None }),
             models,
             gone: gone.iter().map(|name| name.parse().unwrap()).collect(),

@@ -10,7 +10,7 @@ use headgate_balance::life::Life;
 use headgate_balance::limit::{self, Limit};
 use headgate_balance::load::{self, Ended, Load, Observed};
 use headgate_balance::{Millis, Nanos, outlier};
-use headgate_contract::fleet::CatalogSeen;
+use headgate_contract::fleet::{CatalogSeen, is_zone};
 use http::HeaderValue;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -32,11 +32,17 @@ pub struct Backend {
     /// The way there.
     pub upstream: Upstream,
     name: ArcSwap<Name>,
+    /// Where it runs; empty: it did not say.
+    zone: ArcSwap<String>,
+    /// Calls that it works on at once; 0: it did not say.
+    pub(super) cores: AtomicU32,
     /// What its clock counts from.
     born: Instant,
     load: Load,
     limit: Limit,
     total: AtomicU64,
+    /// Those that were counted by zone.
+    pub(super) counted: AtomicU64,
     failures: AtomicU32,
     pub(super) counts: outlier::Counts,
     pub(super) life: Mutex<Life>,
@@ -101,10 +107,13 @@ impl Backend {
             address: address.to_owned(),
             upstream: Upstream::new(address),
             name: ArcSwap::from_pointee(Name::of(address)),
+            zone: ArcSwap::default(),
+            cores: AtomicU32::new(0),
             born: Instant::now(),
             load: Load::default(),
             limit: Limit::default(),
             total: AtomicU64::new(0),
+            counted: AtomicU64::new(0),
             failures: AtomicU32::new(0),
             counts: outlier::Counts::default(),
             life: Mutex::default(),
@@ -135,6 +144,25 @@ impl Backend {
         if fits && self.name.load().text != name {
             self.name.store(Arc::new(Name::of(name)));
         }
+    }
+
+    /// Where it runs; empty where it did not say.
+    pub fn zone(&self) -> Arc<String> {
+        self.zone.load_full()
+    }
+
+    /// Takes the zone and the cores that it tells.
+    pub(super) fn runs_in(&self, zone: &str, cores: u32) {
+        self.cores.store(cores, Relaxed);
+        if is_zone(zone) && **self.zone.load() != zone {
+            self.zone.store(Arc::new(zone.to_owned()));
+        }
+    }
+
+    /// Whether it runs in another zone than this one; where one of them is not known, it does not.
+    pub(super) fn is_far(&self, own: &str) -> bool {
+        let zone = self.zone.load();
+        !own.is_empty() && !zone.is_empty() && **zone != own
     }
 
     /// What it said of itself.

@@ -12,6 +12,7 @@ use headgate_balance::outlier::{self, Rate, Reason};
 
 use super::snapshot::{Seen, Snapshot};
 use super::{Backend, Fleet, lock, watch};
+use crate::config::Config;
 use crate::discovery::Endpoint;
 
 /// How often time alone is looked at: warm-ups that end, drains that are done, connections that idled too long.
@@ -78,6 +79,7 @@ impl Fleet {
             backend.out.notify_waiters();
             backend.upstream.purge();
         }
+        self.measure_zones(&config.fleet);
         self.compare_rates(now, &config.fleet.outlier);
         self.refresh();
         self.measure_room(&config.fleet.limit);
@@ -111,12 +113,13 @@ impl Fleet {
         let _writer = lock(&self.writer);
         let now = self.now();
         let mut backends: Vec<Seen> =
-            lock(&self.listed).backends.values().map(|backend| see(backend, now, &config.fleet.life)).collect();
+            lock(&self.listed).backends.values().map(|backend| see(backend, now, &config)).collect();
         backends.sort_unstable_by_key(|seen| seen.backend.id);
         let panic = panic(&mut backends, &config.fleet.life);
         let before = self.snapshot.load_full();
         let same = |a: &Seen, b: &Seen| {
-            (a.backend.id, a.state, a.round, a.warms_since) == (b.backend.id, b.state, b.round, b.warms_since)
+            (a.backend.id, a.state, a.round, a.far, a.warms_since)
+                == (b.backend.id, b.state, b.round, b.far, b.warms_since)
         };
         if backends.len() == before.backends.len()
             && backends.iter().zip(before.backends.iter()).all(|(a, b)| same(a, b))
@@ -127,6 +130,7 @@ impl Fleet {
         if panic != before.panic {
             tracing::warn!(panic, "too few backends serve: those that are ejected or hang are used beside them");
         }
+        self.look_at_zone(&backends);
         let heard = before.heard || backends.iter().any(|seen| seen.state != State::Pending);
         self.snapshot.store(Arc::new(Snapshot {
             epoch: before.epoch + 1,
@@ -215,13 +219,14 @@ impl Fleet {
     }
 }
 
-fn see(backend: &Arc<Backend>, now: Millis, rules: &life::Rules) -> Seen {
+fn see(backend: &Arc<Backend>, now: Millis, config: &Config) -> Seen {
+    let far = backend.is_far(&config.server.zone);
     let life = lock(&backend.life);
-    let state = life.state(now, rules);
+    let state = life.state(now, &config.fleet.life);
     let warms_since = if state == State::Warming { life.ready_since() } else { None };
     let hangs = state == State::Pending && life.hangs();
     drop(life);
-    Seen { backend: Arc::clone(backend), state, round: state.round(), hangs, warms_since }
+    Seen { backend: Arc::clone(backend), state, round: state.round(), hangs, far, warms_since }
 }
 
 /// Whether too few serve; then the others that may be alive are tried in the first round, too.

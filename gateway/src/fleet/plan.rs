@@ -55,6 +55,10 @@ pub struct Planned {
     pub digest_header: HeaderValue,
     /// The backends.
     pub backends: Vec<Seen>,
+    /// How many of them serve in the gateway's zone.
+    pub serve_near: usize,
+    /// How many serve in others.
+    pub serve_far: usize,
 }
 
 impl Planned {
@@ -62,7 +66,10 @@ impl Planned {
         let digest_header = HeaderValue::try_from(digest.to_string());
         // A digest is hex digits, which any header can hold.
         let digest_header = digest_header.unwrap_or_else(|_| HeaderValue::from_static(""));
-        Self { version, digest, version_header: version.get().into(), digest_header, backends }
+        let serve = |far| backends.iter().filter(|seen| seen.far == far && seen.state.serves()).count();
+        let (serve_near, serve_far) = (serve(false), serve(true));
+        let version_header = version.get().into();
+        Self { version, digest, version_header, digest_header, backends, serve_near, serve_far }
     }
 }
 

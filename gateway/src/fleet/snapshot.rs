@@ -43,6 +43,8 @@ pub struct Seen {
     pub round: Option<u8>,
     /// Whether it ceased to answer probes, and can be reached.
     pub hangs: bool,
+    /// Whether it runs in another zone than the gateway.
+    pub far: bool,
     /// While it warms up: since when.
     pub warms_since: Option<Millis>,
 }

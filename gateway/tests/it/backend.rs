@@ -61,6 +61,8 @@ pub(crate) struct Script {
     pub(crate) ready: bool,
     pub(crate) draining: bool,
     pub(crate) generation: u64,
+    pub(crate) zone: String,
+    pub(crate) cores: u32,
     pub(crate) models: BTreeMap<String, ModelReport>,
     pub(crate) manner: Manner,
 }
@@ -144,7 +146,15 @@ impl Script {
 
     pub(crate) fn with(models: impl IntoIterator<Item = ModelReport>) -> Self {
         let models = models.into_iter().map(|model| (model.model.to_string(), model)).collect();
-        Self { ready: true, draining: false, generation: 1, models, manner: Manner::Well }
+        Self {
+            ready: true,
+            draining: false,
+            generation: 1,
+            zone: String::new(),
+            cores: 0,
+            models,
+            manner: Manner::Well,
+        }
     }
 }
 
@@ -305,6 +315,8 @@ impl Shared {
             draining: script.draining,
             in_flight: 0,
             on_demand: None,
+            zone: script.zone,
+            cores: script.cores,
             catalog: Some(CatalogSeen { store_id: "store-1".into(), generation: script.generation, error: None }),
             models: script.models.into_values().collect(),
             gone: vec![],

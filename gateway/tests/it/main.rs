@@ -18,6 +18,7 @@ mod release;
 mod retry;
 mod routing;
 mod smuggling;
+mod zones;
 
 use std::time::Duration;
 

@@ -33,6 +33,8 @@ pub(super) fn of(model: &ModelName, digest: Digest) -> String {
         draining: false,
         in_flight: 0,
         on_demand: None,
+        zone: String::new(),
+        cores: 0,
         catalog: Some(CatalogSeen { store_id: "origin".to_owned(), generation: 1, error: None }),
         models: vec![ModelReport {
             model: model.clone(),
