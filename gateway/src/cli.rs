@@ -14,6 +14,8 @@ use crate::server::{Drained, Gateway, Listeners};
 
 /// Exit code of a wrong configuration or command line.
 const USAGE: u8 = 2;
+/// Threads for all that is not callers': probes, discovery, the admin port.
+const CONTROL_THREADS_MAX: usize = 2;
 
 /// Runs the gateway: the edge that finds backends, checks them, spreads the load, retries, and moves traffic between
 /// versions.
@@ -105,13 +107,13 @@ pub fn entry(args: Cli) -> ExitCode {
 fn serve(args: &Cli, config: Config) -> Result<Drained, Box<dyn std::error::Error>> {
     let listeners = Listeners { edge: bind(config.server.listen)?, admin: bind(config.admin.listen)? };
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(config.server.threads)
+        .worker_threads(config.server.threads.min(CONTROL_THREADS_MAX))
         .thread_name("gateway")
         .enable_all()
         .build()?;
     let drained = runtime.block_on(async {
         let stop = signals()?;
-        let gateway = Gateway::new(config);
+        let gateway = Gateway::new(config)?;
         let reloading = tokio::spawn(reload_on_hangup(args.clone(), gateway.reload(), signal(SignalKind::hangup())?));
         let (first, second) = stop;
         let drained = tokio::select! {

@@ -65,6 +65,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+    use crate::workers::Workers;
 
     /// Answers as it is told to, then stays silent.
     struct Scripted(VecDeque<Result<Vec<Endpoint>, DiscoverError>>);
@@ -87,7 +88,8 @@ mod tests {
     async fn the_last_good_answer_stands() {
         let config = Config::load(&Sources::default()).unwrap();
         let stop = CancellationToken::new();
-        let fleet = Fleet::new(Arc::new(ArcSwap::from_pointee(config)), stop.clone());
+        let fleet =
+            Fleet::new(Arc::new(ArcSwap::from_pointee(config)), Workers::start(1).unwrap().threads(), stop.clone());
         let endpoint = |address: &str| Endpoint { address: address.into(), name: None };
         let answers = [
             Ok(vec![endpoint("127.0.0.1:1"), endpoint("127.0.0.1:2")]),

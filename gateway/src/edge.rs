@@ -8,6 +8,7 @@ mod connection;
 mod gate;
 mod grpc;
 mod handle;
+mod http1;
 mod log;
 mod opening;
 mod own;
@@ -31,6 +32,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::fleet::Fleet;
+use crate::workers::Threads;
 
 pub use gate::Gate;
 
@@ -47,6 +49,7 @@ pub struct Edge {
     pub gate: Arc<Gate>,
     /// Whose calls are in flight.
     pub shares: Arc<Shares>,
+    threads: Threads,
     chooser: Arc<Chooser>,
     sampler: Arc<log::Sampler>,
     held_open: Arc<Semaphore>,
@@ -54,7 +57,7 @@ pub struct Edge {
 
 impl Edge {
     /// An edge in front of a fleet.
-    pub fn new(config: Arc<ArcSwap<Config>>, fleet: Arc<Fleet>) -> Self {
+    pub fn new(config: Arc<ArcSwap<Config>>, fleet: Arc<Fleet>, threads: Threads) -> Self {
         let budget = Arc::new(Budget::new(fleet.now(), &config.load().retry.budget));
         Self {
             config,
@@ -62,6 +65,7 @@ impl Edge {
             budget,
             gate: Arc::default(),
             shares: Arc::default(),
+            threads,
             chooser: Arc::default(),
             sampler: Arc::default(),
             held_open: grpc::room(),

@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::discovery::Endpoint;
 use crate::metrics;
+use crate::workers::Threads;
 use heads::Heads;
 
 pub use backend::{Backend, Bounds, InFlight, Said};
@@ -53,6 +54,8 @@ pub struct Fleet {
     zones: zones::Zones,
     /// When success rates were compared last.
     rates_since: AtomicU64,
+    /// Where links live.
+    threads: Threads,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -66,7 +69,7 @@ struct Listed {
 
 impl Fleet {
     /// A fleet without backends. All its tasks end when `stop` does.
-    pub fn new(config: Arc<ArcSwap<Config>>, stop: CancellationToken) -> Arc<Self> {
+    pub fn new(config: Arc<ArcSwap<Config>>, threads: Threads, stop: CancellationToken) -> Arc<Self> {
         Arc::new(Self {
             config,
             name: format!("{:016x}", rand::random::<u64>()),
@@ -82,6 +85,7 @@ impl Fleet {
             room: AtomicU32::new(u32::MAX),
             zones: zones::Zones::default(),
             rates_since: AtomicU64::new(0),
+            threads,
             stop,
             tasks: TaskTracker::new(),
         })

@@ -5,6 +5,7 @@
 //! - [`cli`], [`config`]: how it is started and set; [`server`]: listeners, lame duck, drain
 //! - [`edge`]: the path of a request; [`upstream`]: one call to one backend
 //! - [`fleet`]: what is known of backends and models; [`discovery`]: where backends come from
+//! - [`workers`]: the threads that connections and links live on
 //! - [`admin`], [`metrics`]: what operators see and do
 //!
 //! It holds no bucket credentials and reads no bucket: all that it knows of models it learns from backends.
@@ -18,6 +19,7 @@ pub mod fleet;
 pub mod metrics;
 pub mod server;
 pub mod upstream;
+pub mod workers;
 
 pub use cli::{Cli, entry};
 pub use config::Config;

@@ -18,6 +18,7 @@ use crate::discovery::{self, Discover, Fixed, Registry};
 use crate::edge::Edge;
 use crate::fleet::Fleet;
 use crate::metrics;
+use crate::workers::Workers;
 
 /// The sockets that a gateway serves; its caller binds them.
 #[derive(Debug)]
@@ -34,6 +35,9 @@ pub enum ServeError {
     /// A socket can't be used. The machine's fault.
     #[error("listener can't be used: {0}")]
     Listener(#[from] std::io::Error),
+    /// No threads to serve on. The machine's fault.
+    #[error("no threads to serve on: {0}")]
+    Threads(std::io::Error),
     /// The admin port broke.
     #[error("admin port broke: {0}")]
     Admin(String),
@@ -46,6 +50,7 @@ pub struct Gateway {
     registry: Registry,
     fixed: watch::Sender<Vec<String>>,
     stop: CancellationToken,
+    workers: Workers,
 }
 
 /// How a gateway went down.
@@ -58,14 +63,16 @@ pub enum Drained {
 }
 
 impl Gateway {
-    /// Sets a gateway up.
-    pub fn new(config: Config) -> Self {
+    /// Sets a gateway up, with its threads.
+    pub fn new(config: Config) -> Result<Self, ServeError> {
+        let workers = Workers::start(config.server.threads).map_err(ServeError::Threads)?;
         let fixed = watch::Sender::new(config.discovery.backends.clone());
         let config = Arc::new(ArcSwap::from_pointee(config));
         let stop = CancellationToken::new();
-        let fleet = Fleet::new(Arc::clone(&config), stop.clone());
+        let fleet = Fleet::new(Arc::clone(&config), workers.threads(), stop.clone());
         metrics::recorder();
-        Self { edge: Edge::new(Arc::clone(&config), fleet), config, registry: Registry::default(), fixed, stop }
+        let edge = Edge::new(Arc::clone(&config), fleet, workers.threads());
+        Ok(Self { edge, config, registry: Registry::default(), fixed, stop, workers })
     }
 
     /// A handle that swaps the configuration while the gateway serves; its listeners stay as they are.
@@ -106,6 +113,7 @@ impl Gateway {
         self.stop.cancel();
         self.edge.fleet.stopped().await;
         frame.abort();
+        drop(self.workers);
         admin_broke.map_or(Ok(drained), Err)
     }
 

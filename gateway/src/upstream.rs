@@ -16,6 +16,7 @@ use std::time::Duration;
 use http::{HeaderValue, Request, header, response};
 use tokio::time::Instant;
 
+use crate::workers::Threads;
 use connection::Connection;
 use link::{Ended, Links};
 
@@ -151,9 +152,10 @@ impl Upstream {
         self.links.purge();
     }
 
-    /// Keeps links open: as many as serve the backend best, `most` at most; one more each time.
-    pub fn tend(&self, most: usize, connect_timeout: Duration) {
-        self.links.tend(&self.address, most, connect_timeout);
+    /// Keeps links open: one for each of our threads and as many as serve the backend best, `most` at most; one more
+    /// each time.
+    pub fn tend(&self, threads: &Threads, most: usize, connect_timeout: Duration) {
+        self.links.tend(threads, &self.address, most, connect_timeout);
     }
 
     /// Links that are open.

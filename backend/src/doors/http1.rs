@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::{Buf, Bytes, BytesMut};
 use headgate_contract::error::ErrorBody;
+use headgate_contract::http1::{Head, Seen};
 use headgate_contract::route;
 use http::header::CONNECTION;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
@@ -21,14 +22,10 @@ use super::reply;
 use super::{App, predict};
 use crate::refusal::Refusal;
 pub(super) use begun::Begun;
-use head::{Head, Seen};
 
 mod begun;
-mod head;
 mod written;
 
-/// Bodies beyond this are no small ones.
-const BODY_BYTES_MAX: usize = 64 << 10;
 /// What is read at once, unless more is known to come.
 const READ_BYTES: usize = 8 << 10;
 /// What a connection keeps of its buffers while it waits for the next request.

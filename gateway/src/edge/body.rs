@@ -117,7 +117,7 @@ fn silent(limits: &Limits) -> Failed {
     Failed::new(Kind::DeadlineExceeded, format!("nothing of the body came for {} ms", limits.body_timeout.as_millis()))
 }
 
-fn late(limits: &Limits) -> Failed {
+pub(super) fn late(limits: &Limits) -> Failed {
     let message = format!("the body did not come within {} ms", limits.body_timeout.as_millis());
     Failed::new(Kind::DeadlineExceeded, message)
 }

@@ -52,6 +52,18 @@ impl Call {
         Ok(Self { method, path, headers, target, timeout })
     }
 
+    /// The request id.
+    pub(super) fn id(&self) -> HeaderValue {
+        self.headers.get(ours::REQUEST_ID).cloned().unwrap_or_else(made_id)
+    }
+
+    /// A new request id, for the next of a connection's calls that are alike.
+    pub(super) fn renew_id(&mut self) -> HeaderValue {
+        let id = made_id();
+        self.headers.insert(ours::REQUEST_ID, id.clone());
+        id
+    }
+
     /// The same at the path that names the model: a backend's default model may be another.
     pub(super) fn at_invocations(mut self) -> Self {
         let query = self.path.query().map(|query| format!("?{query}")).unwrap_or_default();
@@ -120,11 +132,13 @@ pub(super) fn id(headers: &HeaderMap) -> HeaderValue {
     });
     match given {
         Some(id) => id.clone(),
-        None => {
-            let made: Bytes = format!("{:016x}{:016x}", chance(), chance()).into();
-            HeaderValue::from_maybe_shared(made).unwrap_or_else(|_| HeaderValue::from_static("none"))
-        }
+        None => made_id(),
     }
+}
+
+fn made_id() -> HeaderValue {
+    let made: Bytes = format!("{:016x}{:016x}", chance(), chance()).into();
+    HeaderValue::from_maybe_shared(made).unwrap_or_else(|_| HeaderValue::from_static("none"))
 }
 
 pub(super) fn timeout(headers: &HeaderMap, limits: &Limits) -> Result<Option<Duration>, Failed> {

@@ -1,6 +1,8 @@
-//! A caller's connection: hyper on pingora's stream.
+//! A caller's connection: pingora takes it in, and one of our threads serves it; hyper does what is no plain prediction.
 
 use std::convert::Infallible;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +15,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use pingora_core::apps::ServerApp;
 use pingora_core::protocols::Stream;
+use pingora_core::protocols::l4::stream::Stream as L4Stream;
 use pingora_core::server::ShutdownWatch;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::gate::Connected;
+use super::http1::{self as plain, Then};
 use super::opening::Opening;
 use super::streams::{Overdue, Streams};
 use super::timed::{Busy, Doing, Timed};
@@ -34,31 +40,76 @@ const WINDOW_BYTES: u32 = 1 << 20;
 #[async_trait]
 impl ServerApp for Edge {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let limits = self.config.load().limits.clone();
-        let Some(_connected) = self.gate.connect(limits.connections_max) else {
-            tracing::debug!(max = limits.connections_max, "connection refused: too many");
-            return None;
-        };
-        let caller = stream.get_socket_digest().and_then(|digest| digest.peer_addr().map(ToString::to_string));
-        let caller: Arc<str> = caller.unwrap_or_default().into();
-        let doing = Doing::new();
-        let mut stream = Opening::new(stream);
-        let mut shutdown = shutdown.clone();
-        let opened = tokio::select! {
-            opened = timeout(limits.head_timeout, stream.is_http2()) => opened,
-            _ = shutdown.wait_for(|stop| *stop) => return None,
-        };
-        match opened {
-            Ok(Ok(false)) => self.serve_http1(stream, doing, caller, &limits, shutdown).await,
-            Ok(Ok(true)) => self.serve_http2(stream, caller, &limits, shutdown).await,
-            Ok(Err(error)) => tracing::debug!(%error, "caller's connection broke"),
-            Err(_) => tracing::debug!("caller's connection closed: it said nothing"),
+        let max = self.config.load().limits.connections_max;
+        match self.gate.connect(max) {
+            Some(connected) => {
+                if let Err(error) = self.hand_over(&stream, connected, shutdown.clone()) {
+                    tracing::warn!(%error, "connection refused");
+                }
+            }
+            None => tracing::debug!(max, "connection refused: too many"),
         }
         None
     }
 }
 
 impl Edge {
+    /// Gives a connection to the thread with the fewest, where it stays.
+    fn hand_over(self: &Arc<Self>, stream: &Stream, connected: Connected, shutdown: ShutdownWatch) -> io::Result<()> {
+        let socket = socket(stream)?;
+        let Some((runtime, place)) = self.threads.fewest() else { return Ok(()) };
+        let edge = Arc::clone(self);
+        runtime.spawn(async move {
+            let _held = (connected, place);
+            match TcpStream::from_std(socket) {
+                Ok(stream) => edge.serve(stream, shutdown).await,
+                Err(error) => tracing::warn!(%error, "connection refused"),
+            }
+        });
+        Ok(())
+    }
+
+    async fn serve(self: &Arc<Self>, stream: TcpStream, mut shutdown: ShutdownWatch) {
+        let limits = self.config.load().limits.clone();
+        let caller: Arc<str> = stream.peer_addr().map(|peer| peer.to_string()).unwrap_or_default().into();
+        let doing = Doing::new();
+        let then = {
+            let stopping = shutdown.clone();
+            let plain = plain::serve(self, stream, &caller, &limits, &doing, || *stopping.borrow());
+            tokio::select! {
+                biased;
+                then = plain => then,
+                what = doing.overdue(&limits) => return closed(what),
+                () = doing.closing(&mut shutdown) => return,
+            }
+        };
+        match then {
+            Ok(Then::Ended) => {}
+            Ok(Then::Hyper(stream)) => Box::pin(self.serve_by_hyper(stream, doing, caller, &limits, shutdown)).await,
+            Err(error) => tracing::debug!(%error, "caller's connection broke"),
+        }
+    }
+
+    async fn serve_by_hyper(
+        self: &Arc<Self>,
+        mut stream: Opening,
+        doing: Arc<Doing>,
+        caller: Arc<str>,
+        limits: &Limits,
+        mut shutdown: ShutdownWatch,
+    ) {
+        let opened = tokio::select! {
+            opened = timeout(limits.head_timeout, stream.is_http2()) => opened,
+            () = doing.closing(&mut shutdown) => return,
+        };
+        match opened {
+            Ok(Ok(false)) => self.serve_http1(stream, doing, caller, limits, shutdown).await,
+            Ok(Ok(true)) => self.serve_http2(stream, caller, limits, shutdown).await,
+            Ok(Err(error)) => tracing::debug!(%error, "caller's connection broke"),
+            Err(_) => closed("reading a head"),
+        }
+    }
+
     async fn serve_http1(
         self: &Arc<Self>,
         stream: Opening,
@@ -91,10 +142,7 @@ impl Edge {
         loop {
             tokio::select! {
                 ended = connection.as_mut() => return told(ended),
-                what = &mut overdue => {
-                    tracing::debug!(what, "caller's connection closed: it took too long");
-                    return;
-                }
+                what = &mut overdue => return closed(what),
                 changed = shutdown.wait_for(|stop| *stop), if !stopping => {
                     stopping = true;
                     if changed.is_ok() {
@@ -181,6 +229,21 @@ fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
         .keep_alive_interval((limits.keep_alive / 2).max(Duration::from_millis(10)))
         .keep_alive_timeout(limits.head_timeout);
     builder
+}
+
+/// The socket of pingora's stream, which is dropped with all that pingora keeps for it.
+#[allow(unsafe_code)]
+fn socket(stream: &Stream) -> io::Result<std::net::TcpStream> {
+    let Some(stream) = stream.as_any().downcast_ref::<L4Stream>() else {
+        return Err(io::Error::other("it is no plain one"));
+    };
+    // SAFETY: the descriptor is the stream's own, which is borrowed for longer than the borrow made of it here lives.
+    let socket = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
+    Ok(socket.try_clone_to_owned()?.into())
+}
+
+fn closed(what: &str) {
+    tracing::debug!(what, "caller's connection closed: it took too long");
 }
 
 fn told(ended: hyper::Result<()>) {

@@ -15,6 +15,7 @@ use super::log::Entry;
 use super::reply::Failed;
 use super::timed::Busy;
 use super::{Edge, own, sound};
+use crate::config::Config;
 use crate::upstream::Body;
 
 impl Edge {
@@ -31,14 +32,23 @@ impl Edge {
         let answered = match (&entered, sound) {
             (_, Err(unsound)) => Err(unsound),
             (Some(_), Ok(())) => self.route(head, &mut unread, &mut entry).await,
-            (None, Ok(())) => {
-                let max = config.limits.in_flight_max;
-                Err(Failed::new(Kind::Overloaded, format!("{max} requests are in flight: no room for another")))
-            }
+            (None, Ok(())) => Err(full(config.limits.in_flight_max)),
         };
         if let Some(incoming) = unread {
             body::linger(incoming, &config.limits);
         }
+        // What streams is in flight until its end.
+        self.finish(answered, &entry, closes, &config).map(|body| body.holding((busy, entered)))
+    }
+
+    /// The reply as its caller gets it, counted and logged. `closes`: the last one of its connection.
+    pub(super) fn finish(
+        &self,
+        answered: Result<Response<Body>, Failed>,
+        entry: &Entry,
+        closes: bool,
+        config: &Config,
+    ) -> Response<Body> {
         let mut response = answered.unwrap_or_else(|failed| failed.response(entry.uri.path()));
         let headers = response.headers_mut();
         headers.insert(ours::REQUEST_ID, entry.id.clone());
@@ -47,8 +57,7 @@ impl Edge {
         }
         let error = response.headers().get(ours::ERROR);
         entry.done(response.status(), error, &self.sampler, config.log.access_every);
-        // What streams is in flight until its end.
-        response.map(|body| body.holding((busy, entered)))
+        response
     }
 
     async fn route(
@@ -115,7 +124,7 @@ impl Edge {
     }
 
     /// What `/invocations` asks.
-    fn default_target(&self) -> Result<Target, Failed> {
+    pub(super) fn default_target(&self) -> Result<Target, Failed> {
         let model = self.config.load().server.default_model.clone();
         let model = model.ok_or_else(|| {
             let message = "no model is set for '/invocations': 'server.default_model' names one, \
@@ -124,4 +133,9 @@ impl Edge {
         })?;
         Ok(Target { model, choice: Choice::Any })
     }
+}
+
+/// No room for another request.
+pub(super) fn full(max: usize) -> Failed {
+    Failed::new(Kind::Overloaded, format!("{max} requests are in flight: no room for another"))
 }

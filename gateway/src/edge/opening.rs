@@ -1,42 +1,40 @@
-//! The first bytes of a connection: whether its caller speaks HTTP/2, as it knows beforehand, or HTTP/1.1.
+//! A connection of which something was read already: whether its caller speaks HTTP/2, as it knows beforehand, or HTTP/1.1.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use pingora_core::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 /// What a caller who speaks HTTP/2 says first (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A stream whose first bytes were read, and come again.
 pub(super) struct Opening {
-    stream: Stream,
-    first: [u8; PREFACE.len()],
+    stream: TcpStream,
+    read: Vec<u8>,
     /// Which of them come next.
     at: usize,
-    len: usize,
 }
 
 impl Opening {
-    pub(super) fn new(stream: Stream) -> Self {
-        Self { stream, first: [0; PREFACE.len()], at: 0, len: 0 }
+    pub(super) fn new(stream: TcpStream, read: Vec<u8>) -> Self {
+        Self { stream, read, at: 0 }
     }
 
     /// Reads until it is clear whether the caller speaks HTTP/2. May be dropped and called again.
     pub(super) async fn is_http2(&mut self) -> io::Result<bool> {
         loop {
-            let came = &self.first[..self.len];
-            if !PREFACE.starts_with(came) {
+            let known = self.read.len().min(PREFACE.len());
+            if self.read[..known] != PREFACE[..known] {
                 return Ok(false);
             }
-            if self.len == PREFACE.len() {
+            if known == PREFACE.len() {
                 return Ok(true);
             }
-            match self.stream.read(&mut self.first[self.len..]).await? {
-                0 => return Ok(false),
-                more => self.len += more,
+            if self.stream.read_buf(&mut self.read).await? == 0 {
+                return Ok(false);
             }
         }
     }
@@ -44,10 +42,13 @@ impl Opening {
 
 impl AsyncRead for Opening {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.at < self.len {
-            let bytes = (self.len - self.at).min(buf.remaining());
-            buf.put_slice(&self.first[self.at..self.at + bytes]);
+        if self.at < self.read.len() {
+            let bytes = (self.read.len() - self.at).min(buf.remaining());
+            buf.put_slice(&self.read[self.at..self.at + bytes]);
             self.at += bytes;
+            if self.at == self.read.len() {
+                (self.read, self.at) = (Vec::new(), 0);
+            }
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_read(cx, buf)

@@ -1,12 +1,14 @@
 //! What an HTTP/1.1 connection is doing, and since when: waiting for a request, reading a head, or busy. One timer per
 //! connection looks at it, where a timer per request would cost each request.
 
+use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use pingora_core::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -20,6 +22,8 @@ const LOOK_MAX: Duration = Duration::from_secs(5);
 const IDLE: u64 = 0;
 const HEAD: u64 = 1;
 const BUSY: u64 = 2;
+/// Nothing has come yet.
+const NEW: u64 = 3;
 
 /// What a connection is doing.
 #[derive(Debug)]
@@ -51,12 +55,30 @@ pub(super) struct One(Arc<Doing>);
 impl Doing {
     pub(super) fn new() -> Arc<Self> {
         // A connection on which nothing comes at all is a head that does not come.
-        Arc::new(Self { started: Instant::now(), since: AtomicU64::new(HEAD) })
+        Arc::new(Self { started: Instant::now(), since: AtomicU64::new(NEW) })
     }
 
     pub(super) fn busy(self: &Arc<Self>) -> Busy {
         self.set(BUSY);
         Busy::One(One(Arc::clone(self)))
+    }
+
+    /// Something came.
+    pub(super) fn reads_head(&self) {
+        match self.get() {
+            (IDLE, _) => self.set(HEAD),
+            (NEW, since) => self.since.store(millis(since) * 4 + HEAD, Relaxed),
+            _ => {}
+        }
+    }
+
+    /// Waits until the gateway is about to stop while nothing has come of a next request.
+    pub(super) async fn closing(&self, shutdown: &mut ShutdownWatch) {
+        // Where nobody can tell any more, it does not stop.
+        let told = shutdown.wait_for(|stop| *stop).await.is_ok();
+        if !told || matches!(self.get().0, HEAD | BUSY) {
+            pending().await
+        }
     }
 
     /// Waits until the connection has done one thing for longer than it may; says which.
@@ -65,7 +87,7 @@ impl Doing {
             let (what, since) = self.get();
             let (limit, name) = match what {
                 IDLE => (limits.keep_alive, "idle"),
-                HEAD => (limits.head_timeout, "reading a head"),
+                HEAD | NEW => (limits.head_timeout, "reading a head"),
                 _ => (limits.request_max, "busy"),
             };
             let left = (since + limit).saturating_sub(self.started.elapsed());
@@ -78,14 +100,17 @@ impl Doing {
     }
 
     fn set(&self, what: u64) {
-        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX / 8);
-        self.since.store(now * 4 + what, Relaxed);
+        self.since.store(millis(self.started.elapsed()) * 4 + what, Relaxed);
     }
 
     fn get(&self) -> (u64, Duration) {
         let since = self.since.load(Relaxed);
         (since % 4, Duration::from_millis(since / 4))
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 8)
 }
 
 impl Busy {
@@ -114,8 +139,8 @@ impl AsyncRead for Timed {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before && self.doing.since.load(Relaxed) % 4 == IDLE {
-            self.doing.set(HEAD);
+        if buf.filled().len() > before {
+            self.doing.reads_head();
         }
         polled
     }

@@ -166,6 +166,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+    use crate::workers::Workers;
 
     fn model(name: &str) -> ModelReport {
         let digest = Digest::of(name);
@@ -200,7 +201,11 @@ mod tests {
 
     fn fleet() -> Arc<Fleet> {
         let config = Config::load(&Sources::default()).unwrap();
-        Fleet::new(Arc::new(ArcSwap::from_pointee(config)), CancellationToken::new())
+        Fleet::new(
+            Arc::new(ArcSwap::from_pointee(config)),
+            Workers::start(1).unwrap().threads(),
+            CancellationToken::new(),
+        )
     }
 
     fn backend(id: u64) -> Arc<Backend> {

@@ -87,7 +87,7 @@ impl Fleet {
             let upstream = &seen.backend.upstream;
             upstream.sweep(config.fleet.idle);
             if seen.state.serves() {
-                upstream.tend(config.fleet.link_connections, config.fleet.connect_timeout);
+                upstream.tend(&self.threads, config.fleet.link_connections, config.fleet.connect_timeout);
             }
         }
         if !gone.is_empty() {

@@ -6,7 +6,6 @@ mod driver;
 mod opening;
 mod state;
 
-use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,6 +15,7 @@ use bytes::BytesMut;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::workers::{Threads, here};
 use call::Terms;
 pub(super) use call::{fits, reply};
 pub(super) use state::Ended;
@@ -48,6 +48,8 @@ struct Opening {
 #[derive(Debug)]
 pub(super) struct Link {
     address: Arc<str>,
+    /// The thread that it lives on.
+    thread: usize,
     terms: Terms,
     /// Calls that hold a credit.
     in_flight: AtomicUsize,
@@ -84,15 +86,15 @@ enum LinkError {
 }
 
 impl Links {
-    /// The link for a call: the one with the fewest in flight; where several are equal, the one that this thread took
-    /// before.
+    /// The link for a call: of this thread's, of which nobody else has to be woken, the one with the fewest in flight;
+    /// where they have no room, of all.
     pub(super) fn pick(&self) -> Option<Arc<Link>> {
-        let open = self.open.load();
-        let count = open.len();
-        let first = thread_number();
-        let links = (0..count).filter_map(|at| open.get((first + at) % count));
-        let fewest = links.filter(|link| link.has_room()).min_by_key(|link| link.in_flight.load(Relaxed));
-        fewest.map(Arc::clone)
+        let (open, here) = (self.open.load(), here());
+        let fewest = |own: bool| {
+            let links = open.iter().filter(|link| link.has_room() && (!own || Some(link.thread) == here));
+            links.min_by_key(|link| link.in_flight.load(Relaxed))
+        };
+        fewest(true).or_else(|| fewest(false)).map(Arc::clone)
     }
 
     /// How many are open.
@@ -100,21 +102,24 @@ impl Links {
         self.open.load().len()
     }
 
-    /// Opens one more, in a task of its own, where there are fewer than `most` and than serve the backend best.
-    pub(super) fn tend(self: &Arc<Self>, address: &str, most: usize, timeout: Duration) {
+    /// Opens one more, on the thread that has the fewest, where there are fewer than `most` and than one for each thread or
+    /// serve the backend best.
+    pub(super) fn tend(self: &Arc<Self>, threads: &Threads, address: &str, most: usize, timeout: Duration) {
         let open = self.count();
         {
             let mut opening = self.opening();
             let waits = opening.not_before.is_some_and(|at| Instant::now() < at);
-            if opening.is_on || waits || open >= most.min(opening.wanted.unwrap_or(1)) {
+            if opening.is_on || waits || open >= most.min(opening.wanted.unwrap_or(1).max(threads.count())) {
                 return;
             }
             opening.is_on = true;
         }
         let (links, address, purges) = (Arc::clone(self), Arc::<str>::from(address), self.purges.load(Relaxed));
-        tokio::spawn(async move {
+        let on = |thread: &usize| self.open.load().iter().filter(|link| link.thread == *thread).count();
+        let thread = (0..threads.count()).min_by_key(on).unwrap_or_default();
+        threads.spawn_on(thread, async move {
             let granted = opening::open(&address, timeout).await;
-            links.opened(granted, address, purges);
+            links.opened(granted, address, thread, purges);
         });
     }
 
@@ -128,7 +133,7 @@ impl Links {
         (opening.wanted, opening.not_before) = (None, None);
     }
 
-    fn opened(self: &Arc<Self>, granted: Result<Granted, LinkError>, address: Arc<str>, purges: u64) {
+    fn opened(self: &Arc<Self>, granted: Result<Granted, LinkError>, address: Arc<str>, thread: usize, purges: u64) {
         let mut opening = self.opening();
         opening.is_on = false;
         let granted = match granted {
@@ -147,8 +152,13 @@ impl Links {
         opening.wanted = Some(granted.wanted);
         let Granted { stream, read, terms, name, .. } = granted;
         tracing::debug!(backend = %address, name, "link opened");
-        let link =
-            Arc::new(Link { address, terms, in_flight: AtomicUsize::new(0), state: Mutex::new(State::new(terms)) });
+        let link = Arc::new(Link {
+            address,
+            thread,
+            terms,
+            in_flight: AtomicUsize::new(0),
+            state: Mutex::new(State::new(terms)),
+        });
         self.open.rcu(|open| open.iter().chain([&link]).map(Arc::clone).collect::<Vec<_>>());
         let links = Arc::clone(self);
         tokio::spawn(async move {
@@ -218,17 +228,4 @@ impl Link {
         wakers.into_iter().for_each(std::task::Waker::wake);
         lost
     }
-}
-
-/// A small number of this thread's own.
-fn thread_number() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static NUMBER: Cell<Option<usize>> = const { Cell::new(None) };
-    }
-    NUMBER.get().unwrap_or_else(|| {
-        let number = NEXT.fetch_add(1, Relaxed) % (1 << 16);
-        NUMBER.set(Some(number));
-        number
-    })
 }

@@ -81,7 +81,7 @@ impl Gateway {
         let (address, admin_address) =
             (edge.local_addr().unwrap().to_string(), admin.local_addr().unwrap().to_string());
         let (stop, stopped) = oneshot::channel();
-        let gateway = Served::new(config);
+        let gateway = Served::new(config).unwrap();
         let reload = Box::new(gateway.reload());
         let served =
             tokio::spawn(async move { gateway.serve(Listeners { edge, admin }, async { drop(stopped.await) }).await });

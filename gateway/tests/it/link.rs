@@ -22,7 +22,9 @@ fn over_link(answer: &crate::gateway::Answer) -> bool {
 
 /// A gateway before these, once their states are known.
 async fn before(peers: &[&Peer], backends: &[&Backend], more: &str) -> Gateway {
+    // Each thread opens a link: with one, it is known how many there are.
     let mut config = config(backends, more);
+    config.server.threads = 1;
     config.discovery.backends.extend(peers.iter().map(|peer| peer.address.clone()));
     let gateway = Gateway::start(config).await;
     gateway.until_ready(peers.len() + backends.len()).await;

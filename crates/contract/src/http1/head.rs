@@ -5,20 +5,25 @@ use std::ops::Range;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap};
 use http::{HeaderName, HeaderValue};
 
-use super::BODY_BYTES_MAX;
-
-/// Headers of a request.
-const HEADERS_MAX: usize = 32;
-/// A head that is longer is no ordinary one.
-const HEAD_BYTES_MAX: usize = 8 << 10;
+/// Bodies beyond this are no small ones.
+pub const BODY_BYTES_MAX: usize = 64 << 10;
+/// Headers of a plain request, at most.
+pub const HEADERS_MAX: usize = 32;
+/// A head that is longer is no plain one.
+pub const HEAD_BYTES_MAX: usize = 8 << 10;
 /// Digits of a length that is read.
 const LENGTH_DIGITS_MAX: usize = 7;
 
 /// What the bytes of a connection begin with.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub enum Seen {
     /// A head of so many bytes and a body of so many; the head was written down.
-    Request { head_bytes: usize, body_bytes: usize },
+    Request {
+        /// Of the head, the empty line included.
+        head_bytes: usize,
+        /// Of the body, as the head says.
+        body_bytes: usize,
+    },
     /// A part of a head.
     Part,
     /// Anything else, bad or just seldom: hyper knows.
@@ -28,9 +33,11 @@ pub(super) enum Seen {
 /// The head of a connection's last request. The next one's is mostly the same but for the body's length: then nothing of
 /// it is read again.
 #[derive(Debug, Default)]
-pub(super) struct Head {
-    pub(super) path: String,
-    pub(super) headers: HeaderMap,
+pub struct Head {
+    /// The request's target: a path without a query.
+    pub path: String,
+    /// All but those that say how message and connection are to be handled.
+    pub headers: HeaderMap,
     /// As it came, and where the length's digits are in it.
     bytes: Vec<u8>,
     length: Range<usize>,
@@ -39,7 +46,7 @@ pub(super) struct Head {
 impl Head {
     /// Reads a head: `POST`, HTTP/1.1, a plain path, one plain length of the body, and no header that tells how the message
     /// or the connection is to be handled in any other way. Says also whether it is the last one again.
-    pub(super) fn read(&mut self, bytes: &[u8]) -> (Seen, bool) {
+    pub fn read(&mut self, bytes: &[u8]) -> (Seen, bool) {
         match self.again(bytes) {
             Some(seen) => (seen, true),
             None => (self.read_anew(bytes), false),

@@ -1,0 +1,135 @@
+//! Threads that serve connections and links, each with a runtime of its own. A connection stays on its thread, and its
+//! calls go over that thread's links: with a runtime that shares its work, much of what a small call takes is threads that
+//! wake each other.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::runtime::{Builder, Handle};
+use tokio_util::sync::CancellationToken;
+
+thread_local! {
+    static HERE: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// The threads. Dropped, they end, and with them what they still serve.
+#[derive(Debug)]
+pub struct Workers {
+    threads: Threads,
+    stopped: CancellationToken,
+}
+
+/// Where connections and links go: it keeps no thread alive.
+#[derive(Clone, Debug)]
+pub struct Threads(Arc<[Worker]>);
+
+/// One thread, and how many connections it has.
+#[derive(Debug)]
+struct Worker {
+    runtime: Handle,
+    connections: Arc<AtomicUsize>,
+}
+
+/// A connection's place among those of its thread, until it is dropped.
+#[derive(Debug)]
+pub struct Place(Arc<AtomicUsize>);
+
+/// Which of the threads this one is, where it is one.
+pub fn here() -> Option<usize> {
+    HERE.get()
+}
+
+impl Workers {
+    /// Starts so many threads; one at least.
+    pub fn start(threads: usize) -> io::Result<Self> {
+        let stopped = CancellationToken::new();
+        let unless_all = stopped.clone().drop_guard();
+        let mut workers = Vec::new();
+        for number in 0..threads.max(1) {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            workers.push(Worker { runtime: runtime.handle().clone(), connections: Arc::default() });
+            let stopped = stopped.clone();
+            let run = move || {
+                HERE.set(Some(number));
+                runtime.block_on(stopped.cancelled());
+                runtime.shutdown_background();
+            };
+            std::thread::Builder::new().name(format!("edge-{number}")).spawn(run)?;
+        }
+        unless_all.disarm();
+        Ok(Self { threads: Threads(workers.into()), stopped })
+    }
+
+    /// Where they are.
+    pub fn threads(&self) -> Threads {
+        self.threads.clone()
+    }
+}
+
+impl Threads {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The thread with the fewest connections, and a place on it.
+    pub fn fewest(&self) -> Option<(&Handle, Place)> {
+        let worker = self.0.iter().min_by_key(|worker| worker.connections.load(Ordering::Relaxed))?;
+        worker.connections.fetch_add(1, Ordering::Relaxed);
+        Some((&worker.runtime, Place(Arc::clone(&worker.connections))))
+    }
+
+    /// Runs a task on a thread. None where there is no such thread.
+    pub fn spawn_on(&self, number: usize, task: impl Future<Output = ()> + Send + 'static) -> Option<()> {
+        self.0.get(number)?.runtime.spawn(task);
+        Some(())
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.stopped.cancel();
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn connections_go_where_there_are_fewest_and_end_with_the_threads() {
+        let workers = Workers::start(2).unwrap();
+        let threads = workers.threads();
+        let load = || threads.0.iter().map(|w| w.connections.load(Ordering::Relaxed)).collect::<Vec<_>>();
+        let places: Vec<Place> = (0..3).map(|_| threads.fewest().unwrap().1).collect();
+        assert_eq!(load(), [2, 1]);
+        drop(places);
+        assert_eq!(load(), [0, 0]);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        for number in 0..2 {
+            let sender = sender.clone();
+            threads.spawn_on(number, async move { sender.send(here()).unwrap() }).unwrap();
+        }
+        let mut numbers = [receiver.recv().unwrap(), receiver.recv().unwrap()];
+        numbers.sort_unstable();
+        assert_eq!(numbers, [Some(0), Some(1)]);
+        assert!(here().is_none() && threads.spawn_on(2, async {}).is_none());
+        threads.spawn_on(0, async move {
+            let _held = sender;
+            std::future::pending::<()>().await;
+        });
+        drop(workers);
+        // What was served is dropped with its thread, and the sender in it.
+        assert!(receiver.recv().is_err());
+    }
+}
