@@ -68,6 +68,7 @@ pub(super) async fn serve(
 ) -> io::Result<Then> {
     let (read, head, asked) = (Vec::new(), Head::default(), None);
     let mut connection = Connection { edge, caller, limits, doing, stream, read, head, asked };
+    let mut is_new = true;
     loop {
         let (seen, again) = connection.head.read(&connection.read);
         if !again && matches!(seen, Seen::Request { .. }) {
@@ -76,6 +77,7 @@ pub(super) async fn serve(
         match seen {
             Seen::Request { head_bytes, body_bytes } if let Some(_held) = connection.takes(head_bytes, body_bytes) => {
                 let _busy = doing.busy();
+                is_new = false;
                 if !connection.answer(head_bytes, body_bytes).await? || is_closing() {
                     return Ok(Then::Ended);
                 }
@@ -86,7 +88,7 @@ pub(super) async fn serve(
                 }
             }
             Seen::Request { .. } | Seen::Other => {
-                return Ok(Then::Hyper(Opening::new(connection.stream, connection.read)));
+                return Ok(Then::Hyper(Opening::new(connection.stream, connection.read, is_new)));
             }
         }
     }

@@ -16,18 +16,20 @@ pub(super) struct Opening {
     read: Vec<u8>,
     /// Which of them come next.
     at: usize,
+    /// Whether nothing was answered yet: HTTP/2 is spoken from the first byte on, or not at all.
+    is_new: bool,
 }
 
 impl Opening {
-    pub(super) fn new(stream: TcpStream, read: Vec<u8>) -> Self {
-        Self { stream, read, at: 0 }
+    pub(super) fn new(stream: TcpStream, read: Vec<u8>, is_new: bool) -> Self {
+        Self { stream, read, at: 0, is_new }
     }
 
     /// Reads until it is clear whether the caller speaks HTTP/2. May be dropped and called again.
     pub(super) async fn is_http2(&mut self) -> io::Result<bool> {
         loop {
             let known = self.read.len().min(PREFACE.len());
-            if self.read[..known] != PREFACE[..known] {
+            if !self.is_new || self.read[..known] != PREFACE[..known] {
                 return Ok(false);
             }
             if known == PREFACE.len() {
