@@ -1,5 +1,6 @@
 //! The path of a request: connection, head, body, version, backend, reply.
 
+mod answer;
 pub mod body;
 mod call;
 mod chance;
@@ -9,6 +10,7 @@ mod gate;
 mod grpc;
 mod handle;
 mod http1;
+mod id;
 mod log;
 mod opening;
 mod own;

@@ -7,18 +7,23 @@
 mod body;
 mod connection;
 mod link;
+mod small;
 
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderValue, Request, header, response};
 use tokio::time::Instant;
 
 use crate::workers::Threads;
 use connection::Connection;
 use link::{Ended, Links};
+
+pub use link::Answer;
+pub use small::{SentHeads, Small};
 
 pub use body::{Body, BodyError, Streaming};
 
@@ -52,6 +57,15 @@ pub struct Reply {
     pub head: response::Parts,
     /// The body; a whole one has arrived to its last byte.
     pub body: Body,
+}
+
+/// A reply to a small call.
+#[derive(Debug)]
+pub enum Came {
+    /// By HTTP.
+    Http(Reply),
+    /// Over a link.
+    Link(Answer),
 }
 
 /// Why there is no reply. Never the caller's fault; another backend may answer.
@@ -92,19 +106,26 @@ impl Upstream {
         Self { address: address.to_owned(), host, idle: Mutex::default(), links: Arc::default() }
     }
 
-    /// Sends a call and waits for the reply: no longer than its caller does, by dropping the future.
-    ///
-    /// A pooled connection that turns out to be closed before anything was sent is replaced without a word.
-    pub async fn call(&self, mut request: Request<Body>, options: &Options) -> Result<Reply, CallError> {
-        if let Some(reply) = self.by_link(&request) {
-            let lost = |source| CallError::Lost { address: self.address.clone(), reused: false, source };
+    /// Sends a small call and waits for the reply: no longer than its caller does, by dropping the future.
+    pub async fn send(&self, call: &Small<'_>, body: &Bytes, options: &Options) -> Result<Came, CallError> {
+        if let Some(reply) = self.by_link(call, body) {
             match reply.await {
-                Ended::Reply(frame) => return link::reply(&frame, request.headers()).map_err(lost),
-                Ended::Lost(why) => return Err(lost(why.as_ref().into())),
+                Ended::Reply(answer) => return Ok(Came::Link(answer)),
+                Ended::Lost(why) => {
+                    let (address, source) = (self.address.clone(), why.as_ref().into());
+                    return Err(CallError::Lost { address, reused: false, source });
+                }
                 // Too large for a frame.
                 Ended::Closed => {}
             }
         }
+        Box::pin(self.call(call.request(Body::whole(body.clone())), options)).await.map(Came::Http)
+    }
+
+    /// Sends a call by HTTP and waits for the reply.
+    ///
+    /// A pooled connection that turns out to be closed before anything was sent is replaced without a word.
+    pub async fn call(&self, mut request: Request<Body>, options: &Options) -> Result<Reply, CallError> {
         request.headers_mut().insert(header::HOST, self.host.clone());
         loop {
             let pooled = self.take_idle().await;
@@ -137,9 +158,9 @@ impl Upstream {
     }
 
     /// Sends a call over a link, where it fits and one has room; what is to be waited for.
-    fn by_link(&self, request: &Request<Body>) -> Option<impl Future<Output = Ended> + use<>> {
-        let link = if link::fits(request) { self.links.pick() } else { None };
-        Some(link?.begin(request)?.ended())
+    fn by_link(&self, call: &Small<'_>, body: &Bytes) -> Option<impl Future<Output = Ended> + use<>> {
+        let link = if link::fits(call, body) { self.links.pick() } else { None };
+        Some(link?.begin(call, body)?.ended())
     }
 
     fn unreached(&self, request: Request<Body>, source: BoxError) -> CallError {

@@ -2,23 +2,20 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use headgate_contract::header as ours;
 use headgate_contract::route::Target;
-use headgate_contract::{Kind, ModelName};
+use headgate_contract::{Kind, route};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
-use http::{Method, Request, Uri, request};
+use http::{Method, request};
 use tokio::time::Instant;
 
-use super::chance::chance;
+use super::choose::Chosen;
+use super::id::Id;
 use super::reply::{Failed, PROTOBUF, strip_hop_by_hop};
 use crate::config::Limits;
-use crate::fleet::{Form, Planned};
-use crate::upstream::Body;
-
-/// The longest request id that is taken.
-const ID_BYTES_MAX: usize = 128;
+use crate::fleet::Form;
+use crate::upstream::{SentHeads, Small};
 
 /// A call to a model.
 pub(super) struct Call {
@@ -29,15 +26,19 @@ pub(super) struct Call {
     pub(super) target: Target,
     /// How long the caller waits, where it says so.
     pub(super) timeout: Option<Duration>,
+    pub(super) id: Id,
+    /// In what form it brings its rows.
+    pub(super) form: Form,
+    is_prediction: bool,
+    heads: SentHeads,
 }
 
 impl Call {
-    pub(super) fn new(head: request::Parts, target: Target, id: &HeaderValue, limits: &Limits) -> Result<Self, Failed> {
+    pub(super) fn new(head: request::Parts, target: Target, id: &Id, limits: &Limits) -> Result<Self, Failed> {
         let timeout = timeout(&head.headers, limits)?;
         let path = head.uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let headers = passing(head.headers, id);
         let method = if head.method == Method::HEAD { Method::GET } else { head.method };
-        Ok(Self { method, path, headers, target, timeout })
+        Ok(Self::made(method, path, passing(head.headers), target, timeout, id.clone()))
     }
 
     /// A call at a path of ours; `headers` are those that pass.
@@ -47,21 +48,22 @@ impl Call {
         headers: HeaderMap,
         target: Target,
         timeout: Option<Duration>,
+        id: &Id,
     ) -> Result<Self, Failed> {
         let path = path.parse().map_err(|error| Failed::new(Kind::Internal, format!("path '{path}': {error}")))?;
-        Ok(Self { method, path, headers, target, timeout })
+        Ok(Self::made(method, path, headers, target, timeout, id.clone()))
     }
 
-    /// The request id.
-    pub(super) fn id(&self) -> HeaderValue {
-        self.headers.get(ours::REQUEST_ID).cloned().unwrap_or_else(made_id)
-    }
-
-    /// A new request id, for the next of a connection's calls that are alike.
-    pub(super) fn renew_id(&mut self) -> HeaderValue {
-        let id = made_id();
-        self.headers.insert(ours::REQUEST_ID, id.clone());
-        id
+    fn made(
+        method: Method,
+        path: PathAndQuery,
+        headers: HeaderMap,
+        target: Target,
+        timeout: Option<Duration>,
+        id: Id,
+    ) -> Self {
+        let (form, is_prediction) = (form(&path, &headers), route::is_prediction(path.path()));
+        Self { method, path, headers, target, timeout, id, form, is_prediction, heads: SentHeads::default() }
     }
 
     /// The same at the path that names the model: a backend's default model may be another.
@@ -74,44 +76,53 @@ impl Call {
         self
     }
 
-    /// In what form it brings its rows.
-    pub(super) fn form(&self) -> Form {
-        let path = self.path.path();
-        if self.headers.contains_key(ours::JSON_LENGTH) {
-            Form::Binary
-        } else if self.headers.get(header::CONTENT_TYPE).is_some_and(|of| *of == PROTOBUF) {
-            Form::Message
-        } else if path.ends_with("/infer") {
-            Form::Json
-        } else if path.ends_with(":predict") {
-            Form::Instances
-        } else {
-            Form::Other
+    /// The call as it goes to one backend; `model` is the one that was chosen, where it is not the one asked for.
+    pub(super) fn small<'c>(
+        &'c self,
+        chosen: &'c Chosen,
+        model: Option<&'c HeaderValue>,
+        deadline: Instant,
+    ) -> Small<'c> {
+        let left = deadline.saturating_duration_since(Instant::now()).as_millis().max(1);
+        Small {
+            method: &self.method,
+            path: &self.path,
+            headers: &self.headers,
+            id: self.id.as_bytes(),
+            version: &chosen.planned.version_header,
+            digest: &chosen.planned.digest_header,
+            model,
+            timeout_ms: u64::try_from(left).unwrap_or(u64::MAX),
+            is_prediction: self.is_prediction,
+            heads: &self.heads,
         }
     }
 
-    /// The request to one backend.
-    pub(super) fn request(&self, planned: &Planned, model: &ModelName, deadline: Instant, body: Body) -> Request<Body> {
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = Uri::from(self.path.clone());
-        let headers = request.headers_mut();
-        *headers = self.headers.clone();
-        headers.insert(ours::CHOSEN_VERSION, planned.version_header.clone());
-        headers.insert(ours::CHOSEN_DIGEST, planned.digest_header.clone());
-        if *model != self.target.model
-            && let Ok(model) = HeaderValue::from_str(model.as_str())
-        {
-            headers.insert(ours::MODEL, model);
-        }
-        let left = deadline.saturating_duration_since(Instant::now()).as_millis().max(1);
-        headers.insert(ours::TIMEOUT_MS, HeaderValue::from(u64::try_from(left).unwrap_or(u64::MAX)));
-        request
+    /// The name of the model that was chosen, where it is not the one asked for.
+    pub(super) fn other_model(&self, chosen: &Chosen) -> Option<HeaderValue> {
+        let name = &chosen.model.name;
+        (*name != self.target.model).then(|| HeaderValue::from_str(name.as_str()).ok()).flatten()
+    }
+}
+
+/// In what form a call brings its rows.
+fn form(path: &PathAndQuery, headers: &HeaderMap) -> Form {
+    let path = path.path();
+    if headers.contains_key(ours::JSON_LENGTH) {
+        Form::Binary
+    } else if headers.get(header::CONTENT_TYPE).is_some_and(|of| *of == PROTOBUF) {
+        Form::Message
+    } else if path.ends_with("/infer") {
+        Form::Json
+    } else if path.ends_with(":predict") {
+        Form::Instances
+    } else {
+        Form::Other
     }
 }
 
 /// What passes of a caller's headers.
-pub(super) fn passing(mut headers: HeaderMap, id: &HeaderValue) -> HeaderMap {
+pub(super) fn passing(mut headers: HeaderMap) -> HeaderMap {
     strip_hop_by_hop(&mut headers);
     let strange = |name: &http::HeaderName| ours::strips(name.as_str()) || name == ours::TIMEOUT_MS;
     if headers.keys().any(strange) {
@@ -121,24 +132,8 @@ pub(super) fn passing(mut headers: HeaderMap, id: &HeaderValue) -> HeaderMap {
     for name in [header::EXPECT, header::HOST, header::CONTENT_LENGTH] {
         headers.remove(name);
     }
-    headers.insert(ours::REQUEST_ID, id.clone());
+    headers.remove(ours::REQUEST_ID);
     headers
-}
-
-/// The caller's request id, or a new one.
-pub(super) fn id(headers: &HeaderMap) -> HeaderValue {
-    let given = headers.get(ours::REQUEST_ID).filter(|id| {
-        (1..=ID_BYTES_MAX).contains(&id.len()) && id.as_bytes().iter().all(|byte| byte.is_ascii_graphic())
-    });
-    match given {
-        Some(id) => id.clone(),
-        None => made_id(),
-    }
-}
-
-fn made_id() -> HeaderValue {
-    let made: Bytes = format!("{:016x}{:016x}", chance(), chance()).into();
-    HeaderValue::from_maybe_shared(made).unwrap_or_else(|_| HeaderValue::from_static("none"))
 }
 
 pub(super) fn timeout(headers: &HeaderMap, limits: &Limits) -> Result<Option<Duration>, Failed> {
@@ -179,6 +174,8 @@ mod tests {
     use headgate_contract::config::Sources;
     use headgate_contract::route::Choice;
 
+    use http::Request;
+
     use super::*;
     use crate::config::Config;
 
@@ -190,7 +187,7 @@ mod tests {
         let (head, ()) = request.body(()).unwrap().into_parts();
         let target = Target { model: "m".parse().unwrap(), choice: Choice::Any };
         let limits = Config::load(&Sources::default()).unwrap().limits;
-        Call::new(head, target, &HeaderValue::from_static("id-1"), &limits)
+        Call::new(head, target, &Id::make(), &limits)
     }
 
     #[test]
@@ -213,7 +210,7 @@ mod tests {
         .unwrap();
         let mut names: Vec<String> = call.headers.keys().map(ToString::to_string).collect();
         names.sort_unstable();
-        assert_eq!(names, ["accept", "x-kept", "x-request-id"]);
+        assert_eq!(names, ["accept", "x-kept"]);
         assert_eq!(call.headers.get_all("accept").iter().count(), 2);
         assert_eq!((call.timeout, call.path.as_str()), (Some(Duration::from_millis(20)), "/v2/models/m/infer?x=1"));
     }
@@ -225,15 +222,5 @@ mod tests {
             let failed = call(&[("x-headgate-timeout-ms", bad)]).err().unwrap();
             assert_eq!(failed.kind, Kind::InvalidRequest, "{bad:?}");
         }
-    }
-
-    #[test]
-    fn a_request_id_is_taken_or_made() {
-        let with = |id: &'static str| {
-            HeaderMap::from_iter([(http::HeaderName::from_static("x-request-id"), HeaderValue::from_static(id))])
-        };
-        assert_eq!(id(&with("abc")), "abc");
-        assert_eq!(id(&with("a b")).len(), 32);
-        assert_ne!(id(&HeaderMap::new()), id(&HeaderMap::new()));
     }
 }

@@ -27,6 +27,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::call::Call;
+use super::id::Id;
 use super::log::Entry;
 use super::own;
 use super::reply::{Failed, PROTOBUF};
@@ -77,6 +78,7 @@ struct Asked {
     patience: Option<Duration>,
     /// How messages are compressed that are, where that is said.
     coding: Option<Coding>,
+    id: Id,
 }
 
 /// Whether a request is a gRPC call.
@@ -115,18 +117,18 @@ impl Called {
 }
 
 impl Asked {
-    fn read(headers: HeaderMap, id: &HeaderValue, limits: &Limits) -> Result<Self, Failed> {
+    fn read(headers: HeaderMap, id: &Id, limits: &Limits) -> Result<Self, Failed> {
         let coding = headers.get(grpc::ENCODING).map(Coding::read).transpose()?;
         let patience = call::timeout(&headers, limits)?;
         let deadline = headers.get(grpc::TIMEOUT).map(deadline).transpose()?;
-        let mut headers = call::passing(headers, id);
+        let mut headers = call::passing(headers);
         for name in [grpc::TIMEOUT, grpc::ENCODING, grpc::ACCEPT_ENCODING] {
             headers.remove(name);
         }
         for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::ACCEPT_ENCODING] {
             headers.remove(name);
         }
-        Ok(Self { headers, deadline, patience, coding })
+        Ok(Self { headers, deadline, patience, coding, id: id.clone() })
     }
 
     /// How long the caller of a unary call waits, where it says so.
@@ -149,7 +151,7 @@ impl Asked {
         let is_large = message.len() as u64 > limits.buffer_bytes_max;
         let timeout = timeout.or(is_large.then_some(limits.stream_deadline));
         let path = format!("/v2/models/{target}/infer");
-        Call::to(Verb::POST, &path, headers, target, timeout)
+        Call::to(Verb::POST, &path, headers, target, timeout, &self.id)
     }
 
     /// A question about a model.
@@ -157,7 +159,7 @@ impl Asked {
         let mut headers = self.headers.clone();
         headers.insert(header::ACCEPT, PROTOBUF);
         let path = format!("/v2/models/{target}{last}");
-        Call::to(Verb::GET, &path, headers, target, self.timeout(limits))
+        Call::to(Verb::GET, &path, headers, target, self.timeout(limits), &self.id)
     }
 }
 
@@ -186,8 +188,8 @@ impl Edge {
         busy: Busy,
     ) -> Response<Body> {
         let config = self.config.load_full();
-        let id = call::id(request.headers());
-        let mut entry = Entry::new(id, Arc::clone(caller), request.method().clone(), request.uri().clone());
+        let id = Id::of(request.headers());
+        let mut entry = Entry::new(id, Arc::clone(caller), request.method().clone(), request.uri());
         let limits = &config.limits;
         let entered = self.gate.enter(limits.in_flight_max);
         let answered = match (&entered, Called::read(request.method(), request.uri().path())) {
@@ -208,9 +210,10 @@ impl Edge {
             },
         };
         let mut response = answered.unwrap_or_else(|failed| reply::failed(&failed));
-        response.headers_mut().insert(ours::REQUEST_ID, entry.id.clone());
+        response.headers_mut().insert(ours::REQUEST_ID, entry.id.header());
         let error = response.headers().get(ours::ERROR);
-        entry.done(reply::status(error), error, &self.sampler, config.log.access_every);
+        let status = reply::status(error);
+        entry.done(status, error.and_then(|kind| kind.to_str().ok()), &self.sampler, config.log.access_every);
         response
     }
 
@@ -235,11 +238,11 @@ impl Edge {
         match method {
             Method::ModelInfer => {
                 let call = asked.infer(address(&message)?.target()?, &message, asked.timeout(limits), limits)?;
-                reply::of(self.predict(&call, message, entry).await?, limits).await
+                reply::of(self.predict(&call, message, entry).await?.into_response(), limits).await
             }
             Method::ModelMetadata => {
                 let call = asked.question(address(&message)?.target()?, "", limits)?;
-                reply::of(self.ask(&call, entry).await?, limits).await
+                reply::of(self.ask(&call, entry).await?.into_response(), limits).await
             }
             Method::ModelReady => {
                 let call = asked.question(address(&message)?.target()?, "/ready", limits)?;
@@ -262,7 +265,7 @@ impl Edge {
         let unready = || Ok(reply::message(&proto::ModelReadyResponse { ready: false }));
         match self.ask(call, entry).await {
             Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => unready(),
-            Ok(response) => reply::of(response, limits).await,
+            Ok(answer) => reply::of(answer.into_response(), limits).await,
             Err(failed) if matches!(failed.kind, Kind::Loading | Kind::Unavailable) => unready(),
             Err(failed) => Err(failed),
         }

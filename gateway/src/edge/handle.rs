@@ -10,7 +10,8 @@ use http::{Request, Response, request};
 use hyper::body::{Body as _, Incoming};
 
 use super::body::{self, Read};
-use super::call::{self, Call};
+use super::call::Call;
+use super::id::Id;
 use super::log::Entry;
 use super::reply::Failed;
 use super::timed::Busy;
@@ -22,8 +23,8 @@ impl Edge {
     /// Answers one request, whatever happens.
     pub(super) async fn handle(&self, request: Request<Incoming>, caller: &Arc<str>, busy: Busy) -> Response<Body> {
         let config = self.config.load_full();
-        let id = call::id(request.headers());
-        let mut entry = Entry::new(id, Arc::clone(caller), request.method().clone(), request.uri().clone());
+        let id = Id::of(request.headers());
+        let mut entry = Entry::new(id, Arc::clone(caller), request.method().clone(), request.uri());
         let (head, incoming) = request.into_parts();
         let mut unread = Some(incoming);
         let sound = sound::check(&head);
@@ -49,13 +50,13 @@ impl Edge {
         closes: bool,
         config: &Config,
     ) -> Response<Body> {
-        let mut response = answered.unwrap_or_else(|failed| failed.response(entry.uri.path()));
+        let mut response = answered.unwrap_or_else(|failed| failed.response(entry.path()));
         let headers = response.headers_mut();
-        headers.insert(ours::REQUEST_ID, entry.id.clone());
+        headers.insert(ours::REQUEST_ID, entry.id.header());
         if closes || self.gate.is_lame_duck() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        let error = response.headers().get(ours::ERROR);
+        let error = response.headers().get(ours::ERROR).and_then(|kind| kind.to_str().ok());
         entry.done(response.status(), error, &self.sampler, config.log.access_every);
         response
     }
@@ -79,7 +80,7 @@ impl Edge {
             Route::ModelStatus(target) => {
                 let call = Call::new(head, target, &entry.id, limits)?;
                 let chosen = self.choose_to_tell(&call.target, &call.headers)?;
-                let mut response = self.send(&call, chosen, Bytes::new(), entry).await?;
+                let mut response = self.send(&call, chosen, Bytes::new(), entry).await?.into_response();
                 // It is about all versions, and of none.
                 response.headers_mut().remove(ours::VERSION);
                 response.headers_mut().remove(ours::DIGEST);
@@ -87,7 +88,7 @@ impl Edge {
             }
             Route::ModelMetadata(target) | Route::ModelReady(target) | Route::OpenApi(Some(target)) => {
                 let call = Call::new(head, target, &entry.id, limits)?;
-                self.ask(&call, entry).await
+                Ok(self.ask(&call, entry).await?.into_response())
             }
             Route::Ping => self.ping(),
             Route::ModelList => self.model_list().await,
@@ -117,7 +118,7 @@ impl Edge {
         match body::read(unread, limits, &self.gate).await? {
             Read::Whole(body, _held) => {
                 entry.body_bytes = body.len() as u64;
-                self.predict(call, body, entry).await
+                Ok(self.predict(call, body, entry).await?.into_response())
             }
             Read::Large(body, fault) => self.pass_through(call, body, &fault, entry).await,
         }

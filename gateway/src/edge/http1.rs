@@ -10,17 +10,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use headgate_contract::Kind;
 use headgate_contract::http1::{Head, Seen};
 use headgate_contract::route::{self, Route};
-use headgate_contract::{Kind, header as ours};
+use http::Method;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use super::answer::Answer;
 use super::body::late;
-use super::call::{self, Call};
+use super::call::Call;
 use super::gate::{Buffered, Gate};
 use super::handle::full;
+use super::id::Id;
 use super::log::Entry;
 use super::opening::Opening;
 use super::reply::Failed;
@@ -130,11 +133,12 @@ impl<'a> Connection<'a> {
     async fn answer(&mut self, head_bytes: usize, body_bytes: usize) -> io::Result<bool> {
         let edge = self.edge;
         let Some((mut call, config)) = self.asked.take() else { return Ok(false) };
-        let id = match self.head.headers.contains_key(ours::REQUEST_ID) {
-            true => call.id(),
-            false => call.renew_id(),
-        };
-        let mut entry = Entry::new(id, Arc::clone(self.caller), call.method.clone(), call.path.clone().into());
+        // The caller's own comes again only with the same head.
+        if matches!(call.id, Id::Made(_)) {
+            call.id = Id::make();
+        }
+        let path = Some(call.path.clone());
+        let mut entry = Entry::at(path, call.id.clone(), Arc::clone(self.caller), Method::POST);
         entry.body_bytes = body_bytes as u64;
         let entered = edge.gate.enter(config.limits.in_flight_max);
         let read = self.body(head_bytes, body_bytes).await?;
@@ -150,9 +154,21 @@ impl<'a> Connection<'a> {
                 () = gone(&self.stream) => return Ok(false),
             },
         };
-        let response = edge.finish(answered, &entry, closes, &config);
         self.asked = Some((call, config));
-        written::write(response, &mut self.stream).await
+        match answered {
+            Ok(Answer::Link(linked)) => {
+                let closes = closes || edge.gate.is_lame_duck();
+                let goes_on = written::linked(&linked, entry.id.as_bytes(), closes, &mut self.stream).await?;
+                let kind = linked.answer.error.map(Kind::as_str);
+                entry.done(linked.answer.status, kind, &edge.sampler, edge.config.load().log.access_every);
+                Ok(goes_on)
+            }
+            other => {
+                let config = edge.config.load_full();
+                let response = edge.finish(other.map(Answer::into_response), &entry, closes, &config);
+                written::whole(response, &mut self.stream).await
+            }
+        }
     }
 
     /// The body, or why it did not come; none where the caller went away.
@@ -185,12 +201,12 @@ impl Edge {
     /// The call that a plain head makes.
     fn plain_call(&self, head: &Head, config: &Config) -> Result<Call, Failed> {
         let (mut parts, ()) = http::Request::new(()).into_parts();
-        parts.method = http::Method::POST;
+        parts.method = Method::POST;
         let refuse = || Failed::new(Kind::InvalidRequest, format!("path '{}' can't be read", head.path));
         parts.uri = head.path.parse().map_err(|_| refuse())?;
         parts.headers = head.headers.clone();
         sound::check_host(http::Version::HTTP_11, &parts.headers)?;
-        let id = call::id(&parts.headers);
+        let id = Id::of(&parts.headers);
         match route::parse("POST", &head.path)? {
             Route::Predict(_, target) => Call::new(parts, target, &id, &config.limits),
             Route::Invocations => Ok(Call::new(parts, self.default_target()?, &id, &config.limits)?.at_invocations()),

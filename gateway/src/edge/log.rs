@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use headgate_contract::Version;
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode, Uri};
 use tokio::time::Instant;
 
 use super::choose::Chosen;
+use super::id::Id;
 use crate::fleet::{Backend, Label};
 use crate::metrics;
 
@@ -20,9 +22,9 @@ const FAILED_PER_S: u64 = 100;
 pub(super) struct Entry {
     pub(super) began: Instant,
     pub(super) caller: Arc<str>,
-    pub(super) id: HeaderValue,
+    pub(super) id: Id,
     pub(super) method: Method,
-    pub(super) uri: Uri,
+    path: Option<PathAndQuery>,
     pub(super) body_bytes: u64,
     label: Option<Arc<Label>>,
     version: Option<Version>,
@@ -39,14 +41,23 @@ pub(super) struct Sampler {
 }
 
 impl Entry {
-    pub(super) fn new(id: HeaderValue, caller: Arc<str>, method: Method, uri: Uri) -> Self {
+    pub(super) fn new(id: Id, caller: Arc<str>, method: Method, uri: &Uri) -> Self {
+        Self::at(uri.path_and_query().cloned(), id, caller, method)
+    }
+
+    /// Of a request at this path.
+    pub(super) fn at(path: Option<PathAndQuery>, id: Id, caller: Arc<str>, method: Method) -> Self {
         let began = Instant::now();
-        Self { began, caller, id, method, uri, body_bytes: 0, label: None, version: None, backend: None, attempts: 0 }
+        Self { began, caller, id, method, path, body_bytes: 0, label: None, version: None, backend: None, attempts: 0 }
+    }
+
+    pub(super) fn path(&self) -> &str {
+        self.path.as_ref().map_or("", PathAndQuery::path)
     }
 
     /// Of one more call of the same caller.
     pub(super) fn again(&self) -> Self {
-        Self::new(self.id.clone(), Arc::clone(&self.caller), self.method.clone(), self.uri.clone())
+        Self::at(self.path.clone(), self.id.clone(), Arc::clone(&self.caller), self.method.clone())
     }
 
     pub(super) fn chose(&mut self, chosen: &Chosen) {
@@ -65,7 +76,7 @@ impl Entry {
     }
 
     /// Counts the request, and logs it where it is to be. `error` is its kind, where it is one.
-    pub(super) fn done(&self, status: StatusCode, error: Option<&HeaderValue>, sampler: &Sampler, every: u64) {
+    pub(super) fn done(&self, status: StatusCode, error: Option<&str>, sampler: &Sampler, every: u64) {
         let took = self.began.elapsed();
         metrics::request(self.label.as_deref(), self.version, status.as_u16(), took);
         if sampler.wants(status, every, self.began) {
@@ -75,18 +86,18 @@ impl Entry {
         }
     }
 
-    fn write<const INFO: bool>(&self, status: StatusCode, error: Option<&HeaderValue>, took: Duration) {
+    fn write<const INFO: bool>(&self, status: StatusCode, error: Option<&str>, took: Duration) {
         let backend = self.backend.as_ref().map(|backend| backend.name());
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
                     target: "access",
-                    id = self.id.to_str().unwrap_or_default(),
+                    id = self.id.as_str(),
                     caller = &*self.caller,
                     method = %self.method,
-                    path = self.uri.path(),
+                    path = self.path(),
                     status = status.as_u16(),
-                    error = error.and_then(|kind| kind.to_str().ok()),
+                    error,
                     took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
                     body_bytes = self.body_bytes,
                     model = self.label.as_deref().map(|label| &*label.name),

@@ -14,7 +14,7 @@ use super::log::Entry;
 use super::predict::{Outcome, bounds, late, options};
 use super::reply::Failed;
 use crate::metrics;
-use crate::upstream::{Body, CallError, Streaming};
+use crate::upstream::{Body, CallError, Came, Streaming};
 
 impl Edge {
     /// Answers a call whose body is too large to keep. `fault` is what the
@@ -42,7 +42,8 @@ impl Edge {
             tried.push(backend.id);
             entry.tries(&backend);
             let mut in_flight = backend.begin(expected, false, bounds(&config));
-            let request = call.request(&chosen.planned, &chosen.model.name, deadline, body);
+            let model = call.other_model(&chosen);
+            let request = call.small(&chosen, model.as_ref(), deadline).request(body);
             let bounds = options(&config);
             let Ok(called) = timeout_at(deadline, backend.upstream.call(request, &bounds)).await else {
                 // How long a body takes to come is its caller's doing.
@@ -55,7 +56,7 @@ impl Edge {
             }
             let take = |reason| self.budget.take(reason, self.fleet.now(), &config.retry.budget);
             let outcome = match called {
-                Ok(reply) => self.judge(call, &chosen, &mut in_flight, None, reply),
+                Ok(reply) => self.judge(call, &chosen, &mut in_flight, None, Came::Http(reply)),
                 Err(CallError::Unreached { unsent: Some(unsent), .. })
                     if attempts.after(Failure::Unreached, config.retry.attempts_max, false, true, take)
                         == Next::Elsewhere =>
@@ -68,11 +69,11 @@ impl Edge {
                 }
                 Err(error) => self.broken(&mut in_flight, &error),
             };
-            let response = match outcome {
-                Outcome::Done(response) => response,
+            let answer = match outcome {
+                Outcome::Done(answer) => answer,
                 Outcome::Again(_, instead) => instead?,
             };
-            return Ok(response.map(|body| body.holding(in_flight)));
+            return Ok(answer.holding(in_flight).into_response());
         }
     }
 }

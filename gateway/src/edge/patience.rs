@@ -14,10 +14,10 @@ use headgate_balance::attempts::Attempts;
 use headgate_balance::budget::Reason;
 use headgate_balance::cost::Expected;
 use headgate_balance::patience::{self, Patience};
-use http::Response;
 use tokio::time::{Instant, sleep_until};
 
 use super::Edge;
+use super::answer::Answer;
 use super::choose::Chosen;
 use super::log::Entry;
 use super::predict::Outcome;
@@ -25,7 +25,6 @@ use super::reply::Failed;
 use crate::config::Config;
 use crate::fleet::Backend;
 use crate::metrics;
-use crate::upstream::Body;
 
 /// How far a call has come.
 #[derive(Default)]
@@ -93,11 +92,7 @@ impl<'a> Sent<'a> {
 
 impl Run<'_> {
     /// Nothing more is tried: an answer of the attempt that was given up, or what there is.
-    pub(super) async fn rest(
-        self,
-        last: Result<Response<Body>, Failed>,
-        entry: &mut Entry,
-    ) -> Result<Response<Body>, Failed> {
+    pub(super) async fn rest(self, last: Result<Answer, Failed>, entry: &mut Entry) -> Result<Answer, Failed> {
         if let Some(earlier) = self.earlier
             && let Outcome::Done(response) = earlier.reply.await
         {

@@ -6,40 +6,40 @@ use std::sync::Arc;
 use bytes::Bytes;
 use headgate_balance::attempts::{Failure, Next, Why};
 use headgate_balance::cost::{Expected, Sample};
+use headgate_contract::Kind;
 use headgate_contract::route::Choice;
-use headgate_contract::{Kind, header as ours};
-use http::header::{HeaderMap, HeaderValue};
-use http::{Method, Response, StatusCode};
+use http::{Method, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
 use super::Edge;
+use super::answer::Answer;
 use super::call::Call;
 use super::choose::Chosen;
 use super::log::Entry;
 use super::patience::{Run, Sent, is_too_late};
-use super::reply::{Failed, strip_hop_by_hop};
+use super::reply::Failed;
 use crate::config::Config;
-use crate::fleet::{Backend, Bounds, InFlight};
+use crate::fleet::{Bounds, InFlight};
 use crate::metrics;
-use crate::upstream::{Body, CallError, Options, Reply};
+use crate::upstream::{CallError, Came, Options};
 
 /// How an attempt ended.
 pub(super) enum Outcome {
     /// With what the caller gets.
-    Done(Response<Body>),
+    Done(Answer),
     /// With something that another backend may do better, and what the caller gets if none does.
-    Again(Failure, Result<Response<Body>, Failed>),
+    Again(Failure, Result<Answer, Failed>),
 }
 
 impl Edge {
     /// Answers a call whose body is here.
-    pub(super) async fn predict(&self, call: &Call, body: Bytes, entry: &mut Entry) -> Result<Response<Body>, Failed> {
+    pub(super) async fn predict(&self, call: &Call, body: Bytes, entry: &mut Entry) -> Result<Answer, Failed> {
         let chosen = self.choose_version(&call.target, &call.headers)?;
         self.send(call, chosen, body, entry).await
     }
 
     /// Answers a question about a model.
-    pub(super) async fn ask(&self, call: &Call, entry: &mut Entry) -> Result<Response<Body>, Failed> {
+    pub(super) async fn ask(&self, call: &Call, entry: &mut Entry) -> Result<Answer, Failed> {
         let chosen = self.choose_to_ask(&call.target, &call.headers)?;
         self.send(call, chosen, Bytes::new(), entry).await
     }
@@ -51,7 +51,7 @@ impl Edge {
         mut chosen: Chosen,
         body: Bytes,
         entry: &mut Entry,
-    ) -> Result<Response<Body>, Failed> {
+    ) -> Result<Answer, Failed> {
         let config = self.config.load_full();
         let deadline = Instant::now() + call.timeout.unwrap_or(config.limits.deadline);
         let _let_in = self.let_in(&entry.caller, &config)?;
@@ -120,22 +120,21 @@ impl Edge {
         let backend = Arc::clone(&in_flight.backend);
         // A question is no work.
         let bytes = (call.method == Method::POST).then_some(body.len() as u64);
-        let body = Body::whole(body.clone());
-        let request = call.request(&chosen.planned, &chosen.model.name, deadline, body);
-        let options = options(config);
-        let Ok(called) = timeout_at(deadline, backend.upstream.call(request, &options)).await else {
+        let (model, options) = (call.other_model(&chosen), options(config));
+        let small = call.small(&chosen, model.as_ref(), deadline);
+        let Ok(called) = timeout_at(deadline, backend.upstream.send(&small, body, &options)).await else {
             // A caller with little patience says nothing about the backend.
             if is_too_late(in_flight.began, config) {
                 in_flight.choked(None);
                 self.fleet.failed(&backend);
             }
-            return Outcome::Done(late(call, config).response(call.path.path()));
+            return Outcome::Done(Answer::Http(late(call, config).response(call.path.path())));
         };
         match called {
             Ok(reply) => match self.judge(call, &chosen, &mut in_flight, bytes, reply) {
-                Outcome::Done(response) => Outcome::Done(response.map(|body| body.holding(in_flight))),
+                Outcome::Done(answer) => Outcome::Done(answer.holding(in_flight)),
                 Outcome::Again(failure, instead) => {
-                    Outcome::Again(failure, instead.map(|response| response.map(|body| body.holding(in_flight))))
+                    Outcome::Again(failure, instead.map(|answer| answer.holding(in_flight)))
                 }
             },
             Err(error) => self.broken(&mut in_flight, &error),
@@ -150,15 +149,11 @@ impl Edge {
         chosen: &Chosen,
         in_flight: &mut InFlight,
         bytes: Option<u64>,
-        reply: Reply,
+        came: Came,
     ) -> Outcome {
         let backend = &Arc::clone(&in_flight.backend);
-        let headers = &reply.head.headers;
-        let load = number(headers, ours::LOAD);
-        let kind = headers.get(ours::ERROR).and_then(|name| Kind::from_name(name.to_str().ok()?));
-        let status = reply.head.status;
+        let (load, kind, status, says) = (came.load(), came.error(), came.status(), came.version());
         let version = chosen.planned.version;
-        let says = number(headers, ours::VERSION);
         if status.is_success() && says.is_some_and(|says| says != version.get()) {
             in_flight.failed(load);
             self.fleet.failed(backend);
@@ -186,18 +181,18 @@ impl Edge {
             self.fleet.succeeded(backend);
         }
         let too_late = kind == Some(Kind::DeadlineExceeded) && is_too_late(in_flight.began, &self.config.load());
-        match bytes.filter(|_| matches!(reply.body, Body::Whole(_))) {
+        match bytes.filter(|_| came.is_whole()) {
             _ if kind == Some(Kind::Overloaded) || too_late => in_flight.choked(load),
             _ if at_fault || refused => in_flight.failed(load),
-            Some(bytes) if status.is_success() => self.learn(call, chosen, in_flight, bytes, headers),
+            Some(bytes) if status.is_success() => self.learn(call, chosen, in_flight, bytes, &came),
             // What came without being scored says nothing of how long that takes.
             _ => in_flight.forget(),
         }
-        let response = pass_on(call, chosen, backend, reply);
+        let answer = Answer::of(came, chosen, backend, call.other_model(chosen));
         match kind {
-            Some(Kind::Overloaded) => Outcome::Again(Failure::Overloaded, Ok(response)),
-            _ if refused => Outcome::Again(Failure::Refused, Ok(response)),
-            _ => Outcome::Done(response),
+            Some(Kind::Overloaded) => Outcome::Again(Failure::Overloaded, Ok(answer)),
+            _ if refused => Outcome::Again(Failure::Refused, Ok(answer)),
+            _ => Outcome::Done(answer),
         }
     }
 
@@ -224,12 +219,12 @@ impl Edge {
 
 impl Edge {
     /// Takes in how long a good reply took.
-    fn learn(&self, call: &Call, chosen: &Chosen, in_flight: &mut InFlight, bytes: u64, headers: &HeaderMap) {
+    fn learn(&self, call: &Call, chosen: &Chosen, in_flight: &mut InFlight, bytes: u64, came: &Came) {
         let took = in_flight.took();
-        let rows = number(headers, ours::ROWS);
-        let cost = chosen.model.costs.of(call.form());
+        let rows = came.rows();
+        let cost = chosen.model.costs.of(call.form);
         let expected = cost.expect_rows(bytes, rows);
-        in_flight.answered(took, expected, number(headers, ours::LOAD));
+        in_flight.answered(took, expected, came.load());
         if expected.known {
             let quantile = self.config.load().retry.hedge_quantile as f32;
             chosen.model.costs.paces().add(took as f32 / expected.took as f32, quantile);
@@ -241,12 +236,8 @@ impl Edge {
 impl Chosen {
     /// What a call with so many bytes is expected to take.
     pub(super) fn expect(&self, call: &Call, bytes: u64) -> Expected {
-        self.model.costs.of(call.form()).expect(bytes)
+        self.model.costs.of(call.form).expect(bytes)
     }
-}
-
-fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
-    headers.get(name).and_then(|value| value.to_str().ok()?.parse().ok())
 }
 
 /// How calls are counted.
@@ -267,27 +258,6 @@ pub(super) fn options(config: &Config) -> Options {
 pub(super) fn late(call: &Call, config: &Config) -> Failed {
     let within = call.timeout.unwrap_or(config.limits.deadline).as_millis();
     Failed::new(Kind::DeadlineExceeded, format!("model '{}' did not answer within {within} ms", call.target.model))
-}
-
-/// A backend's reply as the caller gets it.
-fn pass_on(call: &Call, chosen: &Chosen, backend: &Backend, reply: Reply) -> Response<Body> {
-    let mut head = reply.head;
-    let success = head.status.is_success();
-    strip_hop_by_hop(&mut head.headers);
-    head.headers.remove(ours::LOAD);
-    head.headers.insert(ours::BACKEND, backend.header());
-    if success {
-        // A backend that is none of ours does not say which version answered: it was the one chosen.
-        let planned = &chosen.planned;
-        head.headers.entry(ours::VERSION).or_insert_with(|| planned.version_header.clone());
-        head.headers.entry(ours::DIGEST).or_insert_with(|| planned.digest_header.clone());
-    }
-    if chosen.model.name != call.target.model
-        && let Ok(model) = HeaderValue::from_str(chosen.model.name.as_str())
-    {
-        head.headers.insert(ours::MODEL, model);
-    }
-    Response::from_parts(head, reply.body)
 }
 
 fn nobody(chosen: &Chosen) -> String {

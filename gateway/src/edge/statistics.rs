@@ -14,6 +14,7 @@ use prost::Message as _;
 use tokio::time::{Instant, timeout_at};
 
 use super::choose::find;
+use super::id::Id;
 use super::log::Entry;
 use super::reply::{Failed, PROTOBUF, error_of, is_protobuf};
 use super::{Edge, call, own, predict};
@@ -73,7 +74,7 @@ impl Edge {
         &self,
         target: Option<&Target>,
         deadline: Instant,
-        id: &HeaderValue,
+        id: &Id,
     ) -> Result<Counted, Failed> {
         let config = self.config.load_full();
         let asked = self.holders(target)?;
@@ -161,12 +162,12 @@ impl Gathered {
     }
 }
 
-fn request(path: Uri, id: &HeaderValue) -> Request<Body> {
+fn request(path: Uri, id: &Id) -> Request<Body> {
     let mut request = Request::new(Body::whole(Bytes::new()));
     *request.method_mut() = Method::GET;
     *request.uri_mut() = path;
     request.headers_mut().insert(header::ACCEPT, PROTOBUF);
-    request.headers_mut().insert(ours::REQUEST_ID, id.clone());
+    request.headers_mut().insert(ours::REQUEST_ID, id.header());
     request
 }
 

@@ -1,6 +1,7 @@
 //! Calls as frames on a few connections to a backend that takes them so (`docs/LINK.md`): one system call carries many,
 //! and nobody parses HTTP behind the gateway.
 
+mod answer;
 mod call;
 mod driver;
 mod opening;
@@ -16,8 +17,9 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::workers::{Threads, here};
+pub use answer::Answer;
 use call::Terms;
-pub(super) use call::{fits, reply};
+pub(super) use call::fits;
 pub(super) use state::Ended;
 use state::State;
 
@@ -25,6 +27,8 @@ use state::State;
 /// and where the connection failed.
 const AGAIN_LATE: Duration = Duration::from_secs(10);
 const AGAIN_SOON: Duration = Duration::from_millis(500);
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// The links to one backend.
 #[derive(Debug, Default)]
@@ -47,6 +51,8 @@ struct Opening {
 /// One link.
 #[derive(Debug)]
 pub(super) struct Link {
+    /// Never used again.
+    id: u64,
     address: Arc<str>,
     /// The thread that it lives on.
     thread: usize,
@@ -153,6 +159,7 @@ impl Links {
         let Granted { stream, read, terms, name, .. } = granted;
         tracing::debug!(backend = %address, name, "link opened");
         let link = Arc::new(Link {
+            id: NEXT_ID.fetch_add(1, Relaxed),
             address,
             thread,
             terms,

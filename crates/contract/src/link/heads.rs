@@ -63,6 +63,21 @@ impl Heads {
         Placed::New(self.keep(block.into()))
     }
 
+    /// The head of a number.
+    pub fn get(&self, number: u16) -> Option<&Arc<[u8]>> {
+        self.kept.get(usize::from(number)).map(|kept| &kept.block)
+    }
+
+    /// Whether a number still stands for this very head, which counts as used then: what [`Self::place`] would find by
+    /// looking at all of it.
+    pub fn is_still(&mut self, number: u16, block: &Arc<[u8]>) -> bool {
+        let kept = self.kept.get_mut(usize::from(number)).filter(|kept| Arc::ptr_eq(&kept.block, block));
+        kept.is_some_and(|kept| {
+            kept.used = true;
+            true
+        })
+    }
+
     fn keep(&mut self, block: Arc<[u8]>) -> u16 {
         let kept = Kept { block: Arc::clone(&block), used: true };
         let at = if self.kept.len() < self.most {

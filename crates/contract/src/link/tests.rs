@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used)]
 use proptest::prelude::*;
 
+use std::sync::Arc;
+
 use super::*;
 
 /// One frame a line: its name, and its bytes in hex. It must never change for a version that was released.
@@ -272,6 +274,20 @@ fn made((kind, id, number, headers, body, path): &Parts, look: impl FnOnce(&Fram
         _ => Frame::Draining,
     };
     look(&frame, &bytes_of(&frame));
+}
+
+#[test]
+fn a_number_stands_for_its_head_until_that_is_pushed_out() {
+    let mut heads = Heads::new(1);
+    let place = |heads: &mut Heads, block: &[u8]| (heads.place(block), heads.place(block)).1;
+    assert_eq!(place(&mut heads, b"one"), Placed::New(0));
+    let one = Arc::clone(heads.get(0).unwrap());
+    assert!(heads.is_still(0, &one) && !heads.is_still(1, &one) && heads.get(1).is_none());
+    assert_eq!(place(&mut heads, b"two"), Placed::New(0));
+    assert!(!heads.is_still(0, &one));
+    // The same bytes anew are another head to those who knew the first.
+    assert_eq!(place(&mut heads, b"one"), Placed::New(0));
+    assert!(!heads.is_still(0, &one));
 }
 
 proptest! {

@@ -76,7 +76,7 @@ impl Edge {
             }
         });
         let mut response = reply::empty().map(|_| Body::Streaming(Made(made).boxed_unsync()));
-        response.headers_mut().insert(ours::REQUEST_ID, id);
+        response.headers_mut().insert(ours::REQUEST_ID, id.header());
         Ok(response)
     }
 }
@@ -138,7 +138,13 @@ impl Shared {
         entry.body_bytes = message.len() as u64;
         let answered = self.infer(&message, &mut entry).await;
         let kind = answered.as_ref().err().map(|failed| HeaderValue::from_static(failed.kind.as_str()));
-        entry.done(reply::status(kind.as_ref()), kind.as_ref(), &self.edge.sampler, config.log.access_every);
+        let status = reply::status(kind.as_ref());
+        entry.done(
+            status,
+            kind.as_ref().and_then(|kind| kind.to_str().ok()),
+            &self.edge.sampler,
+            config.log.access_every,
+        );
         match answered {
             Ok(response) => reply::framed(&in_stream(&response)),
             Err(failed) => reply::framed(&in_words(&message, failed).encode_to_vec()),
@@ -151,7 +157,7 @@ impl Shared {
         let _entered = self.edge.gate.enter(max).ok_or_else(|| full(max))?;
         let call = self.asked.infer(address(message)?.target()?, message, self.asked.patience, limits)?;
         let response = self.edge.predict(&call, message.clone(), entry).await?;
-        reply::message_of(response, limits).await
+        reply::message_of(response.into_response(), limits).await
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use headgate_contract::link::{FRAME_BYTES_MAX, Frame, Next, next};
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::io::poll_read_buf;
 
 use super::state::{Closes, Ended, State};
-use super::{Link, LinkError};
+use super::{Answer, Link, LinkError};
 
 /// What is read at once, and how often before others get their turn.
 const READ_BYTES: usize = 64 << 10;
@@ -166,8 +166,7 @@ impl<'l> Driver<'l> {
             let taken = loop {
                 match next(&self.read, FRAME_BYTES_MAX) {
                     Ok(Next::Frame(frame, used)) => {
-                        let bytes = &self.read[..used];
-                        if let Err(error) = frame_in(&mut state, frame, bytes, &mut self.wakers, &mut self.drains) {
+                        if let Err(error) = frame_in(&mut state, frame, &mut self.wakers, &mut self.drains) {
                             break Err(error);
                         }
                         self.read.advance(used);
@@ -211,16 +210,12 @@ fn wait(state: &mut State, context: &Context<'_>) {
     }
 }
 
-fn frame_in(
-    state: &mut State,
-    frame: Frame<'_>,
-    bytes: &[u8],
-    wakers: &mut Vec<Waker>,
-    drains: &mut bool,
-) -> Result<(), LinkError> {
+fn frame_in(state: &mut State, frame: Frame<'_>, wakers: &mut Vec<Waker>, drains: &mut bool) -> Result<(), LinkError> {
     let closed = match frame {
-        // Copied, as what it lies in is read into again at once.
-        Frame::Reply(reply) => (reply.id, state.closes(reply.id, || Ended::Reply(Bytes::copy_from_slice(bytes)))),
+        Frame::Reply(reply) => {
+            let answer = Answer::of(&reply).map_err(LinkError::Broken)?;
+            (reply.id, state.closes(reply.id, || Ended::Reply(answer)))
+        }
         Frame::Closed(id, _) => (id, state.closes(id, || Ended::Closed)),
         Frame::Ping(number) => {
             Frame::Pong(number).put(&mut state.out);

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
-use bytes::Bytes;
 use headgate_contract::link::{Frame, Heads};
 
-use super::Terms;
+use super::{Answer, Terms};
 
 /// An id's low bits: the place of its call.
 const PLACE_BITS: u32 = 16;
@@ -53,8 +52,8 @@ enum Holds {
 /// What became of a call.
 #[derive(Debug)]
 pub(in super::super) enum Ended {
-    /// The frame of its reply.
-    Reply(Bytes),
+    /// Its reply.
+    Reply(Answer),
     /// It ended without one: it is to be made by HTTP.
     Closed,
     /// The link was lost.
