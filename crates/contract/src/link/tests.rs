@@ -279,7 +279,10 @@ fn made((kind, id, number, headers, body, path): &Parts, look: impl FnOnce(&Fram
 #[test]
 fn a_number_stands_for_its_head_until_that_is_pushed_out() {
     let mut heads = Heads::new(1);
-    let place = |heads: &mut Heads, block: &[u8]| (heads.place(block), heads.place(block)).1;
+    // The first time it may come with its call.
+    let place = |heads: &mut Heads, block: &[u8]| {
+        (0..2).map(|_| heads.place(block)).find(|placed| *placed != Placed::Inline).unwrap()
+    };
     assert_eq!(place(&mut heads, b"one"), Placed::New(0));
     let one = Arc::clone(heads.get(0).unwrap());
     assert!(heads.is_still(0, &one) && !heads.is_still(1, &one) && heads.get(1).is_none());
