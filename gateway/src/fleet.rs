@@ -101,9 +101,9 @@ impl Fleet {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// The same clock in nanoseconds.
-    pub fn now_nanos(&self) -> Nanos {
-        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    /// What the same clock shows at a moment, in nanoseconds.
+    pub fn nanos_at(&self, now: Instant) -> Nanos {
+        u64::try_from(now.saturating_duration_since(self.started).as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// The calls for which all backends that serve have room together.

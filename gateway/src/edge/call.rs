@@ -81,9 +81,10 @@ impl Call {
         &'c self,
         chosen: &'c Chosen,
         model: Option<&'c HeaderValue>,
+        now: Instant,
         deadline: Instant,
     ) -> Small<'c> {
-        let left = deadline.saturating_duration_since(Instant::now()).as_millis().max(1);
+        let left = deadline.saturating_duration_since(now).as_millis().max(1);
         Small {
             method: &self.method,
             path: &self.path,

@@ -41,9 +41,10 @@ impl Edge {
             };
             tried.push(backend.id);
             entry.tries(&backend);
-            let mut in_flight = backend.begin(expected, false, bounds(&config));
+            let now = Instant::now();
+            let mut in_flight = backend.begin(now, expected, false, bounds(&config));
             let model = call.other_model(&chosen);
-            let request = call.small(&chosen, model.as_ref(), deadline).request(body);
+            let request = call.small(&chosen, model.as_ref(), now, deadline).request(body);
             let bounds = options(&config);
             let Ok(called) = timeout_at(deadline, backend.upstream.call(request, &bounds)).await else {
                 // How long a body takes to come is its caller's doing.

@@ -57,10 +57,10 @@ impl<'a> Sent<'a> {
     pub(super) fn new(
         backend: Arc<Backend>,
         reply: Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>,
+        began: Instant,
         deadline: Instant,
         hedge_after: Option<Duration>,
     ) -> Self {
-        let began = Instant::now();
         let left = nanos(deadline.saturating_duration_since(began));
         Self { backend, began, patience: Patience::new(left, hedge_after.map(nanos)), reply }
     }

@@ -53,7 +53,8 @@ impl Edge {
         entry: &mut Entry,
     ) -> Result<Answer, Failed> {
         let config = self.config.load_full();
-        let deadline = Instant::now() + call.timeout.unwrap_or(config.limits.deadline);
+        let mut now = Instant::now();
+        let deadline = now + call.timeout.unwrap_or(config.limits.deadline);
         let _let_in = self.let_in(&entry.caller, &config)?;
         self.budget.request(&config.retry.budget);
         let (mut run, mut again) = (Run::default(), false);
@@ -71,13 +72,17 @@ impl Edge {
             };
             run.tried.push(backend.id);
             entry.tries(&backend);
-            let in_flight = backend.begin(expected, true, bounds(&config));
+            let in_flight = backend.begin(now, expected, true, bounds(&config));
             let reply = Box::pin(self.attempt(call, chosen.clone(), in_flight, &body, deadline, &config));
-            let sent = Sent::new(backend, reply, deadline, chosen.hedge_after(expected, &config));
-            let (failure, instead) = match self.wait(sent, &mut run, &chosen, own, &config, entry).await {
-                Some(Outcome::Done(response)) => return Ok(response),
+            let sent = Sent::new(backend, reply, now, deadline, chosen.hedge_after(expected, &config));
+            let outcome = self.wait(sent, &mut run, &chosen, own, &config, entry).await;
+            let (failure, instead) = match outcome {
+                Some(Outcome::Done(answer)) => return Ok(answer),
                 Some(Outcome::Again(failure, instead)) => (failure, instead),
-                None => continue,
+                None => {
+                    now = Instant::now();
+                    continue;
+                }
             };
             last = instead;
             // A lost connection may be tried again where it was lost; who refused, or is still asked, is not asked twice.
@@ -102,7 +107,8 @@ impl Edge {
                 Next::GiveUp(why) => return run.rest(last.map_err(|failed| because(failed, why)), entry).await,
             }
             metrics::retry(failure);
-            if Instant::now() >= deadline {
+            now = Instant::now();
+            if now >= deadline {
                 return Err(late(call, &config));
             }
         }
@@ -121,7 +127,7 @@ impl Edge {
         // A question is no work.
         let bytes = (call.method == Method::POST).then_some(body.len() as u64);
         let (model, options) = (call.other_model(&chosen), options(config));
-        let small = call.small(&chosen, model.as_ref(), deadline);
+        let small = call.small(&chosen, model.as_ref(), in_flight.began, deadline);
         let Ok(called) = timeout_at(deadline, backend.upstream.send(&small, body, &options)).await else {
             // A caller with little patience says nothing about the backend.
             if is_too_late(in_flight.began, config) {
@@ -220,16 +226,17 @@ impl Edge {
 impl Edge {
     /// Takes in how long a good reply took.
     fn learn(&self, call: &Call, chosen: &Chosen, in_flight: &mut InFlight, bytes: u64, came: &Came) {
-        let took = in_flight.took();
+        let now = Instant::now();
+        let took = in_flight.took(now);
         let rows = came.rows();
         let cost = chosen.model.costs.of(call.form);
         let expected = cost.expect_rows(bytes, rows);
-        in_flight.answered(took, expected, came.load());
+        in_flight.answered(now, expected, came.load());
         if expected.known {
             let quantile = self.config.load().retry.hedge_quantile as f32;
             chosen.model.costs.paces().add(took as f32 / expected.took as f32, quantile);
         }
-        cost.learn(&Sample { bytes, rows, took, crowded: in_flight.is_crowded() }, self.fleet.now_nanos());
+        cost.learn(&Sample { bytes, rows, took, crowded: in_flight.is_crowded() }, self.fleet.nanos_at(now));
     }
 }
 

@@ -175,14 +175,14 @@ impl Backend {
         lock(&self.life).clone()
     }
 
-    /// A call begins; `limited`: one that a backend is given only so many of at once.
-    pub fn begin(self: &Arc<Self>, expected: Expected, limited: bool, rules: Bounds) -> InFlight {
+    /// A call begins now; `limited`: one that a backend is given only so many of at once.
+    pub fn begin(self: &Arc<Self>, now: Instant, expected: Expected, limited: bool, rules: Bounds) -> InFlight {
         self.total.fetch_add(1, Relaxed);
         self.load.begin(expected.took);
         if limited {
             self.limit.begin();
         }
-        InFlight { backend: Arc::clone(self), began: Instant::now(), expected, rules, limited, told: false }
+        InFlight { backend: Arc::clone(self), began: now, expected, rules, limited, told: false }
     }
 
     /// Whether it may be given another call.
@@ -272,28 +272,28 @@ impl Name {
 }
 
 impl InFlight {
-    /// How long it has been in flight.
-    pub fn took(&self) -> Nanos {
-        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    /// How long it has been in flight by now.
+    pub fn took(&self, now: Instant) -> Nanos {
+        u64::try_from(now.saturating_duration_since(self.began).as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// It was answered after so long, where that was expected, with what the backend said of its load.
-    pub fn answered(&mut self, took: Nanos, expected: Expected, load: Option<u64>) {
+    /// It was answered now, where that was expected, with what the backend said of its load.
+    pub fn answered(&mut self, now: Instant, expected: Expected, load: Option<u64>) {
         self.expected.known = expected.known;
         if expected.known {
-            self.count(limit::Ended::Answered(expected.took));
+            self.count(now, limit::Ended::Answered(expected.took));
         }
-        self.tell(Ended::Good, took, expected.took, load);
+        self.tell(now, Ended::Good, expected.took, load);
     }
 
     /// The backend failed or refused it.
     pub fn failed(&mut self, load: Option<u64>) {
-        self.tell(Ended::Failed, self.took(), self.expected.took, load);
+        self.tell(Instant::now(), Ended::Failed, self.expected.took, load);
     }
 
     /// The backend had no room for it, or did not come to it in time.
     pub fn choked(&mut self, load: Option<u64>) {
-        self.count(limit::Ended::Choked);
+        self.count(Instant::now(), limit::Ended::Choked);
         self.failed(load);
     }
 
@@ -302,9 +302,9 @@ impl InFlight {
         self.backend.limit.is_crowded(&self.rules.limit)
     }
 
-    fn count(&self, ended: limit::Ended) {
+    fn count(&self, now: Instant, ended: limit::Ended) {
         if self.limited {
-            self.backend.limit.observe(ended, self.took(), self.backend.clock(Instant::now()), &self.rules.limit);
+            self.backend.limit.observe(ended, self.took(now), self.backend.clock(now), &self.rules.limit);
         }
     }
 
@@ -313,17 +313,20 @@ impl InFlight {
         self.told = true;
     }
 
-    fn tell(&mut self, ended: Ended, took: Nanos, expected: Nanos, load: Option<u64>) {
+    fn tell(&mut self, now: Instant, ended: Ended, expected: Nanos, load: Option<u64>) {
         if !std::mem::replace(&mut self.told, true) {
+            let took = self.took(now);
             let seen = Observed { took, expected: self.expected.known.then_some(expected), ended, load };
-            self.backend.load.observe(&seen, self.backend.clock(Instant::now()), &self.rules.load);
+            self.backend.load.observe(&seen, self.backend.clock(now), &self.rules.load);
         }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.tell(Ended::Left, self.took(), self.expected.took, None);
+        if !self.told {
+            self.tell(Instant::now(), Ended::Left, self.expected.took, None);
+        }
         self.backend.load.end(self.expected.took);
         if self.limited {
             self.backend.limit.end();
