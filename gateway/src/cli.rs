@@ -33,6 +33,9 @@ pub struct Cli {
     /// A backend; can be given several times
     #[arg(long = "backend", value_name = "HOST:PORT")]
     pub backends: Vec<String>,
+    /// A server of another make as a backend, such as triton=HOST:PORT,grpc=HOST:PORT; can be given several times
+    #[arg(long = "foreign", value_name = "SERVER=HOST:PORT[,...]")]
+    pub foreign: Vec<String>,
     /// Any key of the configuration, as SECTION.KEY=VALUE; can be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -68,9 +71,10 @@ impl Cli {
         }
         let given = [("server.listen", &self.listen), ("admin.listen", &self.admin)];
         flags.extend(given.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?))));
-        if !self.backends.is_empty() {
-            let list = serde_json::to_string(&self.backends).unwrap_or_default();
-            flags.push(("discovery.backends".to_owned(), list));
+        for (key, list) in [("discovery.backends", &self.backends), ("discovery.foreign", &self.foreign)] {
+            if !list.is_empty() {
+                flags.push((key.to_owned(), serde_json::to_string(list).unwrap_or_default()));
+            }
         }
         Ok(Sources { file, environment, flags })
     }

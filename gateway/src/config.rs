@@ -9,6 +9,8 @@ use headgate_balance::{admit, budget, choose, life, limit, load, outlier, share,
 use headgate_contract::ModelName;
 use headgate_contract::config::{ConfigError, Sources, read};
 
+use crate::discovery::Endpoint;
+use crate::foreign::Spec;
 use written::Written;
 pub(crate) use written::is_host_and_port;
 
@@ -62,6 +64,8 @@ pub struct Admin {
 pub struct Discovery {
     /// A fixed list of `host:port`.
     pub backends: Vec<String>,
+    /// Servers that are none of ours.
+    pub foreign: Vec<Spec>,
     /// The bearer token with which backends may register; without one they may not.
     pub register_token: Option<String>,
 }
@@ -156,6 +160,14 @@ pub struct Log {
     pub access_every: u64,
 }
 
+impl Discovery {
+    /// All that is listed.
+    pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
+        let ours = self.backends.iter().map(|address| Endpoint::ours(address, None));
+        ours.chain(self.foreign.iter().map(Endpoint::foreign)).collect()
+    }
+}
+
 impl Config {
     /// Reads, overlays and checks. Every error names its place.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
@@ -193,6 +205,9 @@ mod tests {
             ("[admin]\ntoken = \"short\"", "admin.token"),
             ("[discovery]\nbackends = [\"localhost\"]", "discovery.backends"),
             ("[discovery]\nbackends = [\"h:1\", \"h:1\"]", "twice"),
+            ("[discovery]\nforeign = [\"h:1\"]", "discovery.foreign"),
+            ("[discovery]\nbackends = [\"h:1\"]\nforeign = [\"triton=h:1\"]", "twice"),
+            ("[discovery]\nforeign = [\"triton=h:1\", \"kserve=h:1\"]", "twice"),
             ("[limits]\nbuffer_bytes_max = 10\nbody_bytes_max = 5", "limits.buffer_bytes_max"),
             ("[limits]\ndeadline_ms = 0", "limits.deadline_ms"),
             ("[limits]\ndeadline_ms = 10\ndeadline_max_ms = 5", "limits.deadline_ms"),

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::Fleet;
+use crate::foreign::Spec;
 
 pub use fixed::Fixed;
 pub use registration::{Refused, Registry};
@@ -25,6 +26,25 @@ pub struct Endpoint {
     pub address: String,
     /// Its stable name, where the provider knows it.
     pub name: Option<String>,
+    /// What it is, where it is none of ours.
+    pub foreign: Option<Spec>,
+}
+
+impl Endpoint {
+    /// A backend of ours.
+    pub fn ours(address: &str, name: Option<&str>) -> Self {
+        Self { address: address.to_owned(), name: name.map(str::to_owned), foreign: None }
+    }
+
+    /// A server that is none of ours.
+    pub fn foreign(spec: &Spec) -> Self {
+        Self { address: spec.address.clone(), name: None, foreign: Some(spec.clone()) }
+    }
+
+    /// What tells it from others: one that is listed as something else is another one.
+    pub(crate) fn key(&self) -> String {
+        self.foreign.as_ref().map_or_else(|| self.address.clone(), ToString::to_string)
+    }
 }
 
 /// Why a provider has no answer; a retry can help.
@@ -90,7 +110,7 @@ mod tests {
         let stop = CancellationToken::new();
         let fleet =
             Fleet::new(Arc::new(ArcSwap::from_pointee(config)), Workers::start(1).unwrap().threads(), stop.clone());
-        let endpoint = |address: &str| Endpoint { address: address.into(), name: None };
+        let endpoint = |address: &str| Endpoint::ours(address, None);
         let answers = [
             Ok(vec![endpoint("127.0.0.1:1"), endpoint("127.0.0.1:2")]),
             Err(DiscoverError("down".into())),

@@ -5,6 +5,7 @@
 //! - [`cli`], [`config`]: how it is started and set; [`server`]: listeners, lame duck, drain
 //! - [`edge`]: the path of a request; [`upstream`]: one call to one backend
 //! - [`fleet`]: what is known of backends and models; [`discovery`]: where backends come from
+//! - [`foreign`]: servers that are none of ours, as backends
 //! - [`workers`]: the threads that connections and links live on
 //! - [`admin`], [`metrics`]: what operators see and do
 //!
@@ -16,6 +17,7 @@ pub mod config;
 pub mod discovery;
 pub mod edge;
 pub mod fleet;
+pub mod foreign;
 pub mod metrics;
 pub mod server;
 pub mod upstream;

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
 use crate::config::Config;
-use crate::discovery::{self, Discover, Fixed, Registry};
+use crate::discovery::{self, Discover, Endpoint, Fixed, Registry};
 use crate::edge::Edge;
 use crate::fleet::Fleet;
 use crate::metrics;
@@ -48,7 +48,7 @@ pub struct Gateway {
     edge: Edge,
     config: Arc<ArcSwap<Config>>,
     registry: Registry,
-    fixed: watch::Sender<Vec<String>>,
+    fixed: watch::Sender<Vec<Endpoint>>,
     stop: CancellationToken,
     workers: Workers,
 }
@@ -66,7 +66,7 @@ impl Gateway {
     /// Sets a gateway up, with its threads.
     pub fn new(config: Config) -> Result<Self, ServeError> {
         let workers = Workers::start(config.server.threads).map_err(ServeError::Threads)?;
-        let fixed = watch::Sender::new(config.discovery.backends.clone());
+        let fixed = watch::Sender::new(config.discovery.endpoints());
         let config = Arc::new(ArcSwap::from_pointee(config));
         let stop = CancellationToken::new();
         let fleet = Fleet::new(Arc::clone(&config), workers.threads(), stop.clone());
@@ -79,7 +79,7 @@ impl Gateway {
     pub fn reload(&self) -> impl Fn(Config) + Send + Sync + 'static {
         let (config, fixed) = (Arc::clone(&self.config), self.fixed.clone());
         move |next: Config| {
-            let backends = next.discovery.backends.clone();
+            let backends = next.discovery.endpoints();
             config.store(Arc::new(next));
             fixed.send_if_modified(|list| std::mem::replace(list, backends.clone()) != backends);
             tracing::info!("configuration reloaded");

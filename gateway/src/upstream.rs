@@ -18,6 +18,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, header, response};
 use tokio::time::Instant;
 
+use crate::foreign::Foreign;
 use crate::workers::Threads;
 use connection::Connection;
 use link::{Ended, Links};
@@ -34,6 +35,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug)]
 pub struct Upstream {
     address: String,
+    /// What it is, where it is none of ours.
+    foreign: Option<Arc<Foreign>>,
     host: HeaderValue,
     idle: Mutex<VecDeque<Idle>>,
     links: Arc<Links>,
@@ -103,7 +106,19 @@ impl Upstream {
     /// The way to `host:port`; nothing is connected yet.
     pub fn new(address: &str) -> Self {
         let host = HeaderValue::from_str(address).unwrap_or_else(|_| HeaderValue::from_static("backend"));
-        Self { address: address.to_owned(), host, idle: Mutex::default(), links: Arc::default() }
+        Self { address: address.to_owned(), foreign: None, host, idle: Mutex::default(), links: Arc::default() }
+    }
+
+    /// The way to a server that is none of ours.
+    pub fn to_foreign(foreign: Arc<Foreign>) -> Self {
+        let mut upstream = Self::new(&foreign.spec.address);
+        upstream.foreign = Some(foreign);
+        upstream
+    }
+
+    /// What it is, where it is none of ours.
+    pub fn foreign(&self) -> Option<&Arc<Foreign>> {
+        self.foreign.as_ref()
     }
 
     /// Sends a small call and waits for the reply: no longer than its caller does, by dropping the future.
@@ -122,10 +137,18 @@ impl Upstream {
         Box::pin(self.call(call.request(Body::whole(body.clone())), options)).await.map(Came::Http)
     }
 
-    /// Sends a call by HTTP and waits for the reply.
+    /// Sends a call by HTTP, or as a server that is none of ours takes it, and waits for the reply.
+    pub async fn call(&self, request: Request<Body>, options: &Options) -> Result<Reply, CallError> {
+        match &self.foreign {
+            Some(foreign) => foreign.call(self, request, options).await,
+            None => self.by_http(request, options).await,
+        }
+    }
+
+    /// Sends a call as HTTP/1.1 and waits for the reply.
     ///
     /// A pooled connection that turns out to be closed before anything was sent is replaced without a word.
-    pub async fn call(&self, mut request: Request<Body>, options: &Options) -> Result<Reply, CallError> {
+    pub(crate) async fn by_http(&self, mut request: Request<Body>, options: &Options) -> Result<Reply, CallError> {
         request.headers_mut().insert(header::HOST, self.host.clone());
         loop {
             let pooled = self.take_idle().await;
@@ -171,12 +194,17 @@ impl Upstream {
     pub fn purge(&self) {
         self.lock().clear();
         self.links.purge();
+        if let Some(foreign) = &self.foreign {
+            foreign.purge();
+        }
     }
 
     /// Keeps links open: one for each of our threads and as many as serve the backend best, `most` at most; one more
-    /// each time.
+    /// each time. Only ours take them.
     pub fn tend(&self, threads: &Threads, most: usize, connect_timeout: Duration) {
-        self.links.tend(threads, &self.address, most, connect_timeout);
+        if self.foreign.is_none() {
+            self.links.tend(threads, &self.address, most, connect_timeout);
+        }
     }
 
     /// Links that are open.

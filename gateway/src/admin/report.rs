@@ -56,6 +56,8 @@ struct BackendState {
     name: String,
     address: String,
     state: &'static str,
+    /// Which server it is, where it is none of ours.
+    server: Option<&'static str>,
     build: String,
     /// Where it runs; empty: it did not say.
     zone: String,
@@ -152,6 +154,7 @@ fn backend(seen: &Seen, config: &Config, now: u64) -> BackendState {
         name: backend.name(),
         address: backend.address.clone(),
         state: seen.state.as_str(),
+        server: seen.server(),
         build: said.build,
         zone: backend.zone().to_string(),
         in_flight: backend.in_flight(),

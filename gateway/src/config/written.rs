@@ -8,6 +8,8 @@ use headgate_contract::config::ConfigError;
 use headgate_contract::fleet::{WAIT_MS_MAX, is_zone};
 use serde::{Deserialize, Serialize};
 
+use crate::foreign::Spec;
+
 use super::{Admin, Config, Discovery, Fleet, Limits, Log, Retry, Server};
 
 /// The shortest token that is taken for one.
@@ -68,6 +70,7 @@ section!(
     /// `[discovery]`
     DiscoveryWritten {
         backends: Vec<String> = Vec::new(),
+        foreign: Vec<String> = Vec::new(),
         register_token: String = String::new(),
     }
 );
@@ -205,8 +208,17 @@ impl DiscoveryWritten {
                 return refuse(format!("'discovery.backends' names '{backend}' twice"));
             }
         }
+        let mut foreign: Vec<Spec> = Vec::with_capacity(self.foreign.len());
+        for text in &self.foreign {
+            let spec: Spec = text.parse().or_else(|error| refuse(format!("'discovery.foreign': {error}")))?;
+            let address = &spec.address;
+            if self.backends.contains(address) || foreign.iter().any(|other| other.address == *address) {
+                return refuse(format!("'discovery' names '{address}' twice"));
+            }
+            foreign.push(spec);
+        }
         let register_token = token("discovery.register_token", self.register_token)?;
-        Ok(Discovery { backends: self.backends, register_token })
+        Ok(Discovery { backends: self.backends, foreign, register_token })
     }
 }
 

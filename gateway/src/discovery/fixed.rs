@@ -1,4 +1,4 @@
-//! The list in the configuration; a reload changes it.
+//! The lists in the configuration, of our backends and of others; a reload changes them.
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -7,13 +7,13 @@ use super::{Discover, DiscoverError, Endpoint};
 
 /// The list in the configuration.
 pub struct Fixed {
-    list: watch::Receiver<Vec<String>>,
+    list: watch::Receiver<Vec<Endpoint>>,
     told: bool,
 }
 
 impl Fixed {
     /// Follows a list.
-    pub fn new(list: watch::Receiver<Vec<String>>) -> Self {
+    pub fn new(list: watch::Receiver<Vec<Endpoint>>) -> Self {
         Self { list, told: false }
     }
 }
@@ -30,7 +30,6 @@ impl Discover for Fixed {
             std::future::pending::<()>().await;
         }
         self.told = true;
-        let list = self.list.borrow_and_update();
-        Ok(list.iter().map(|address| Endpoint { address: address.clone(), name: None }).collect())
+        Ok(self.list.borrow_and_update().clone())
     }
 }

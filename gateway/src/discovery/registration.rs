@@ -110,10 +110,7 @@ impl Registry {
             }
             lasts
         });
-        leases
-            .iter()
-            .map(|(name, lease)| Endpoint { address: lease.address.clone(), name: Some(name.clone()) })
-            .collect()
+        leases.iter().map(|(name, lease)| Endpoint::ours(&lease.address, Some(name))).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Lease>> {
@@ -175,7 +172,7 @@ mod tests {
         // The old one says farewell when its successor is here already.
         registry.register(&register("a", "h:1", 0)).unwrap();
         let listed = registry.next().await.unwrap();
-        assert_eq!(listed, [Endpoint { address: "h:2".into(), name: Some("a".into()) }]);
+        assert_eq!(listed, [Endpoint::ours("h:2", Some("a"))]);
     }
 
     #[tokio::test(start_paused = true)]

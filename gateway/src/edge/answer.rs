@@ -45,10 +45,13 @@ impl Answer {
                 headers.remove(ours::LOAD);
                 headers.insert(ours::BACKEND, backend.header());
                 if head.status.is_success() {
-                    // A backend that is none of ours does not say which version answered: it was the one chosen.
+                    // A backend that is none of ours does not say which version answered: it was the one chosen. That
+                    // has no digest.
                     let planned = &chosen.planned;
                     headers.entry(ours::VERSION).or_insert_with(|| planned.version_header.clone());
-                    headers.entry(ours::DIGEST).or_insert_with(|| planned.digest_header.clone());
+                    if !backend.is_foreign() {
+                        headers.entry(ours::DIGEST).or_insert_with(|| planned.digest_header.clone());
+                    }
                 }
                 if let Some(model) = model {
                     headers.insert(ours::MODEL, model);

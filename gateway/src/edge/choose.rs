@@ -11,9 +11,11 @@ use http::HeaderMap;
 use tokio::time::Instant;
 
 use super::Edge;
+use super::call::Call;
 use super::chance::chance;
 use super::reply::Failed;
-use crate::fleet::{Backend, Model, Plan, Planned, Snapshot};
+use crate::fleet::{Backend, Model, Plan, Planned, Seen, Snapshot};
+use crate::foreign::Door;
 
 /// What was chosen for a call.
 #[derive(Clone)]
@@ -22,6 +24,30 @@ pub(super) struct Chosen {
     pub(super) model: Arc<Model>,
     /// The version, and where it is.
     pub(super) planned: Arc<Planned>,
+}
+
+impl Chosen {
+    /// Keeps the backends that take the call in the form that it has: not every server that is none of ours takes all.
+    pub(super) fn keep_takers(&mut self, call: &Call) -> Result<(), Failed> {
+        if self.planned.backends.iter().all(|seen| !seen.backend.is_foreign()) {
+            return Ok(());
+        }
+        let (door, _) = Door::of(call.method.as_str(), call.path.path(), &call.headers)?;
+        let takes = |seen: &&Seen| seen.backend.upstream.foreign().is_none_or(|foreign| foreign.takes(door));
+        let backends: Vec<Seen> = self.planned.backends.iter().filter(takes).cloned().collect();
+        if backends.is_empty() {
+            let mut servers: Vec<&str> = self.planned.backends.iter().filter_map(Seen::server).collect();
+            servers.sort_unstable();
+            servers.dedup();
+            let (model, servers) = (&self.model.name, servers.join(", "));
+            let message = format!("model '{model}' is on servers ({servers}) that take no {}", door.words());
+            return Err(Failed::new(Kind::Unsupported, message));
+        }
+        if backends.len() < self.planned.backends.len() {
+            self.planned = Arc::new(self.planned.with(backends));
+        }
+        Ok(())
+    }
 }
 
 impl Edge {

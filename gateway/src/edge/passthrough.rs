@@ -29,7 +29,8 @@ impl Edge {
         let config = self.config.load_full();
         let deadline = Instant::now() + call.timeout.unwrap_or(config.limits.stream_deadline);
         self.budget.request(&config.retry.budget);
-        let chosen = self.choose_version(&call.target, &call.headers)?;
+        let mut chosen = self.choose_version(&call.target, &call.headers)?;
+        chosen.keep_takers(call)?;
         entry.chose(&chosen);
         let expected = chosen.expect(call, body.size_hint().exact().unwrap_or(config.limits.buffer_bytes_max));
         let mut body: Body = Body::Streaming(body);

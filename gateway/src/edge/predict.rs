@@ -52,6 +52,7 @@ impl Edge {
         body: Bytes,
         entry: &mut Entry,
     ) -> Result<Answer, Failed> {
+        chosen.keep_takers(call)?;
         let config = self.config.load_full();
         let mut now = Instant::now();
         let deadline = now + call.timeout.unwrap_or(config.limits.deadline);
@@ -100,6 +101,7 @@ impl Edge {
                 Next::PickAgain => match self.choose_another(&call.target, &call.headers, chosen.planned.version) {
                     Ok(another) => {
                         chosen = another;
+                        chosen.keep_takers(call)?;
                         run.tried.clear();
                     }
                     Err(_) => return run.rest(last, entry).await,
@@ -183,6 +185,8 @@ impl Edge {
         };
         if at_fault {
             self.fleet.failed(backend);
+        } else if kind == Some(Kind::ModelFailed) && backend.is_foreign() {
+            self.fleet.faltered(backend);
         } else {
             self.fleet.succeeded(backend);
         }

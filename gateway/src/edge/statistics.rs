@@ -20,6 +20,7 @@ use super::reply::{Failed, PROTOBUF, error_of, is_protobuf};
 use super::{Edge, call, own, predict};
 use crate::config::Config;
 use crate::fleet::Backend;
+use crate::foreign::Door;
 use crate::upstream::{Body, Options, Reply};
 
 /// Backends that are asked at once.
@@ -112,8 +113,13 @@ impl Edge {
         let model = target.map(|target| find(&snapshot, target)).transpose()?;
         let serving = snapshot.backends.iter().filter(|seen| seen.state.serves());
         let holding = serving.filter(|seen| model.is_none_or(|model| model.is_on(seen.backend.id)));
-        let asked: Vec<_> = holding.map(|seen| Arc::clone(&seen.backend)).collect();
+        let all: Vec<_> = holding.map(|seen| Arc::clone(&seen.backend)).collect();
+        let tells = |backend: &&Arc<Backend>| backend.upstream.foreign().is_none_or(|f| f.takes(Door::Statistics));
+        let asked: Vec<_> = all.iter().filter(tells).cloned().collect();
         match (asked.is_empty(), model) {
+            (true, _) if !all.is_empty() => {
+                Err(Failed::new(Kind::Unsupported, format!("no backend takes {}", Door::Statistics.words())))
+            }
             (false, _) => Ok(asked),
             (true, Some(model)) => {
                 Err(Failed::new(Kind::Unavailable, format!("no backend that has '{}' serves now", model.name)))

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::lock;
+use crate::foreign::{Foreign, Spec};
 use crate::upstream::Upstream;
 
 /// The longest instance name that is taken.
@@ -101,11 +102,21 @@ pub struct Bounds {
 }
 
 impl Backend {
-    pub(super) fn new(id: u64, address: &str, name: Option<&str>, stop: CancellationToken) -> Self {
+    pub(super) fn new(
+        id: u64,
+        address: &str,
+        name: Option<&str>,
+        foreign: Option<Spec>,
+        stop: CancellationToken,
+    ) -> Self {
+        let upstream = match foreign {
+            Some(spec) => Upstream::to_foreign(Arc::new(Foreign::new(spec))),
+            None => Upstream::new(address),
+        };
         let backend = Self {
             id,
             address: address.to_owned(),
-            upstream: Upstream::new(address),
+            upstream,
             name: ArcSwap::from_pointee(Name::of(address)),
             zone: ArcSwap::default(),
             cores: AtomicU32::new(0),
@@ -126,6 +137,11 @@ impl Backend {
             backend.rename(name);
         }
         backend
+    }
+
+    /// Whether it is none of ours.
+    pub fn is_foreign(&self) -> bool {
+        self.upstream.foreign().is_some()
     }
 
     /// Its stable name; its address until it has told one.
@@ -255,6 +271,11 @@ impl Backend {
         if self.failures.load(Relaxed) != 0 {
             self.failures.store(0, Relaxed);
         }
+    }
+
+    /// A call failed, and it can't be told by whose fault: other backends' calls of the kind do, too, or do not.
+    pub(super) fn faltered(&self) {
+        self.counts.add(false);
     }
 
     /// A call failed: how many have in a row.

@@ -25,25 +25,26 @@ impl Fleet {
         {
             let mut listed = lock(&self.listed);
             listed.by_provider.insert(provider, endpoints);
-            let mut wanted: BTreeMap<String, Option<String>> = BTreeMap::new();
+            let mut wanted: BTreeMap<String, Endpoint> = BTreeMap::new();
             for endpoint in listed.by_provider.values().flatten() {
-                let name = wanted.entry(endpoint.address.clone()).or_default();
-                *name = name.take().or_else(|| endpoint.name.clone());
+                let known = wanted.entry(endpoint.key()).or_insert_with(|| endpoint.clone());
+                known.name = known.name.take().or_else(|| endpoint.name.clone());
             }
-            for (address, backend) in &listed.backends {
-                lock(&backend.life).list(wanted.contains_key(address), now);
+            for (key, backend) in &listed.backends {
+                lock(&backend.life).list(wanted.contains_key(key), now);
             }
-            for (address, name) in wanted {
-                listed.backends.entry(address).or_insert_with_key(|address| self.add(address, name.as_deref()));
+            for (key, endpoint) in wanted {
+                listed.backends.entry(key).or_insert_with(|| self.add(endpoint));
             }
         }
         self.refresh();
     }
 
-    fn add(self: &Arc<Self>, address: &str, name: Option<&str>) -> Arc<Backend> {
+    fn add(self: &Arc<Self>, endpoint: Endpoint) -> Arc<Backend> {
         let id = self.next_id.fetch_add(1, Relaxed);
-        let backend = Arc::new(Backend::new(id, address, name, self.stop.child_token()));
-        tracing::info!(backend = name.unwrap_or(address), address, "backend listed");
+        let Endpoint { address, name, foreign } = endpoint;
+        let backend = Arc::new(Backend::new(id, &address, name.as_deref(), foreign, self.stop.child_token()));
+        tracing::info!(backend = backend.name(), address, "backend listed");
         self.tasks.spawn(watch::run(Arc::clone(self), Arc::clone(&backend)));
         backend
     }
@@ -144,6 +145,11 @@ impl Fleet {
     /// A call to a backend succeeded.
     pub fn succeeded(&self, backend: &Backend) {
         backend.succeeded();
+    }
+
+    /// A call to a backend failed, and it can't be told by whose fault: it counts where success rates are compared.
+    pub fn faltered(&self, backend: &Backend) {
+        backend.faltered();
     }
 
     /// A call to a backend failed by its fault. Too many in a row eject it.

@@ -10,6 +10,7 @@ use headgate_contract::{Digest, ModelName, Release, Version};
 
 use super::costs::Costs;
 use super::plan::Kept;
+use crate::foreign::release;
 
 /// A model: its newest release, and what each backend has of it.
 pub struct Model {
@@ -36,6 +37,8 @@ pub struct Held {
     pub backend: u64,
     /// Its versions there.
     pub versions: Arc<[VersionReport]>,
+    /// What is released there, where no catalog says so.
+    alone: Option<Arc<Release>>,
 }
 
 /// A model's name in metrics: its own for the busiest, `other` for the rest.
@@ -73,13 +76,15 @@ impl Model {
             (None, _) => false,
         };
         let mut next = self.without(backend);
-        if !older {
+        if !older && catalog.is_some() {
             if *next.release != report.release {
                 next.release = Arc::new(report.release.clone());
             }
             next.from = catalog.map(|seen| (seen.store_id.clone(), seen.generation));
         }
-        next.on.push(Held { backend, versions: report.versions.clone().into() });
+        let alone = catalog.is_none().then(|| Arc::new(report.release.clone()));
+        next.on.push(Held { backend, versions: report.versions.clone().into(), alone });
+        next.agree();
         next.remember_ready(&self.ready_since, now);
         next
     }
@@ -96,8 +101,27 @@ impl Model {
             ready_since: Vec::new(),
             plan: ArcSwapOption::empty(),
         };
+        next.agree();
         next.remember_ready(&self.ready_since, 0);
         next
+    }
+
+    /// Where no backend has a catalog, what all of them have together is released.
+    fn agree(&mut self) {
+        if !self.is_foreign() {
+            return;
+        }
+        self.from = None;
+        let alone = self.on.iter().filter_map(|held| held.alone.as_deref());
+        let release = release(alone, self.on.iter().flat_map(|held| held.versions.iter()));
+        if *self.release != release {
+            self.release = Arc::new(release);
+        }
+    }
+
+    /// Whether none of the backends that have it has a catalog.
+    pub(super) fn is_foreign(&self) -> bool {
+        !self.on.is_empty() && self.on.iter().all(|held| held.alone.is_some())
     }
 
     /// Whether a backend has anything of it.

@@ -71,6 +71,11 @@ impl Planned {
         let version_header = version.get().into();
         Self { version, digest, version_header, digest_header, backends, serve_near, serve_far }
     }
+
+    /// The same on other backends.
+    pub(crate) fn with(&self, backends: Vec<Seen>) -> Self {
+        Self::new(self.version, self.digest, backends)
+    }
 }
 
 /// Why there is nothing to serve, for the caller.
@@ -154,8 +159,14 @@ impl Model {
         missing: Option<Version>,
         until: &Cell<Millis>,
     ) -> Result<Plan, Refusal> {
+        // Ours should hold what is released; others hold what they want.
+        let is_foreign = self.is_foreign();
+        let should_hold = |seen: &Seen| match is_foreign {
+            true => self.is_on(seen.backend.id),
+            false => !seen.backend.is_foreign(),
+        };
         for round in 0..ROUNDS {
-            let of = snapshot.backends.iter().filter(|seen| seen.round == Some(round)).count();
+            let of = snapshot.backends.iter().filter(|seen| seen.round == Some(round) && should_hold(seen)).count();
             if of == 0 {
                 continue;
             }

@@ -49,6 +49,13 @@ pub struct Seen {
     pub warms_since: Option<Millis>,
 }
 
+impl Seen {
+    /// Which server it is, where it is none of ours.
+    pub fn server(&self) -> Option<&'static str> {
+        self.backend.upstream.foreign().map(|foreign| foreign.spec.server.as_str())
+    }
+}
+
 impl Default for Snapshot {
     fn default() -> Self {
         let empty = Arc::new(Shard::new());

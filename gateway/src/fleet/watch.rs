@@ -53,6 +53,10 @@ pub(super) async fn run(fleet: Arc<Fleet>, backend: Arc<Backend>) {
 }
 
 async fn pause(backend: &Backend, wait: Duration) {
+    if backend.is_foreign() {
+        // Calls that fail there must not become as many questions.
+        tokio::time::sleep(AGAIN.min(wait)).await;
+    }
     if !wait.is_zero() {
         let _ = tokio::time::timeout(wait, backend.poke.notified()).await;
     }
@@ -60,6 +64,13 @@ async fn pause(backend: &Backend, wait: Duration) {
 
 /// One probe; whether it brought news.
 async fn probe(fleet: &Arc<Fleet>, backend: &Arc<Backend>) -> Result<bool, (Missed, BoxError)> {
+    if let Some(foreign) = backend.upstream.foreign() {
+        let config = fleet.config.load_full();
+        let probed = foreign.probe(backend, &config.fleet, limit(&config)).await?;
+        let changed = take(fleet, backend, probed.report).await.map_err(|error| (Missed::Unreached, error))?;
+        lock(&backend.said).error = probed.error;
+        return Ok(changed);
+    }
     let unreached = |error| (Missed::Unreached, error);
     let reply = match ask(fleet, backend).await.map_err(unreached)? {
         Some(reply) => reply,
@@ -105,6 +116,10 @@ async fn take_reply(fleet: &Arc<Fleet>, backend: &Arc<Backend>, reply: Reply) ->
         true => read(&body)?,
         false => tokio::task::spawn_blocking(move || read(&body)).await??,
     };
+    take(fleet, backend, report).await
+}
+
+async fn take(fleet: &Arc<Fleet>, backend: &Arc<Backend>, report: StateReport) -> Result<bool, BoxError> {
     if !brings_models(&report) {
         return Ok(take_in(fleet, backend, &report));
     }
@@ -181,7 +196,7 @@ impl Fleet {
         };
         let limit = config.fleet.probe_timeout;
         let body: Bytes = serde_json::to_vec(nudge).unwrap_or_default().into();
-        for seen in self.snapshot().backends.iter() {
+        for seen in self.snapshot().backends.iter().filter(|seen| !seen.backend.is_foreign()) {
             let backend = Arc::clone(&seen.backend);
             let Ok(request) = nudge_request(body.clone()) else { continue };
             self.tasks.spawn(async move {

@@ -215,7 +215,10 @@ impl Load {
     }
 }
 
-async fn send(client: &Client<HttpConnector, Full<Bytes>>, request: Request<Full<Bytes>>) -> Result<Answer, String> {
+pub(crate) async fn send(
+    client: &Client<HttpConnector, Full<Bytes>>,
+    request: Request<Full<Bytes>>,
+) -> Result<Answer, String> {
     let sent = async {
         let response = client.request(request).await.map_err(|e| format!("{e:?}"))?;
         let (head, body) = response.into_parts();

@@ -6,6 +6,7 @@ mod backend;
 mod balance;
 mod discovery;
 mod doors;
+mod foreign;
 mod gateway;
 mod grpc;
 mod http2;

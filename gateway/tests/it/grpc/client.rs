@@ -70,7 +70,11 @@ pub(crate) fn path(method: &str) -> String {
 
 impl Client {
     pub(crate) async fn connect(gateway: &Gateway) -> Self {
-        let stream = TcpStream::connect(&gateway.address).await.unwrap();
+        Self::at(&gateway.address).await
+    }
+
+    pub(crate) async fn at(address: &str) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let (sender, connection) = h2::client::handshake(stream).await.unwrap();
         Self { sender, ended: tokio::spawn(connection) }

@@ -1,0 +1,7 @@
+//! Servers that are none of ours as backends: real ones, and one that can be told to lie.
+
+mod lies;
+mod real;
+mod scripted;
+mod servers;
+mod versions;
