@@ -36,6 +36,8 @@ pub struct Config {
     pub poll_interval: Duration,
     /// The local cache.
     pub cache: Cache,
+    /// TLS; none: the port speaks without.
+    pub tls: Option<Tls>,
     /// What bounds calls.
     pub limits: Limits,
     /// What bounds loading.
@@ -52,6 +54,17 @@ pub struct Config {
     pub retire_max: Duration,
     /// How it logs.
     pub log: Log,
+}
+
+/// TLS on the port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The backend's certificate, with those between it and its authority's.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// Certificates of the authorities that sign callers'; none: callers need none.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// The local cache.

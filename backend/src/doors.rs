@@ -24,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 use crate::dispatch::Shared;
 use http1::Then;
 use idle::Idle;
+use socket::Socket;
+pub use tls::{Tls, TlsError};
 use workers::Threads;
 pub use workers::Workers;
 
@@ -40,6 +42,8 @@ mod link;
 mod names;
 mod predict;
 mod reply;
+mod socket;
+mod tls;
 mod workers;
 
 /// Everything that a door may touch.
@@ -63,6 +67,7 @@ pub struct App {
 struct Server {
     app: App,
     threads: Threads,
+    tls: Option<Arc<Tls>>,
     router: axum::Router,
     grpc: grpc::Door,
     http1: hyper::server::conn::http1::Builder,
@@ -84,13 +89,14 @@ pub async fn serve(
     app: App,
     workers: Workers,
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     stop: impl Future<Output = ()>,
     deadline: Duration,
 ) -> usize {
     let limits = &app.shared.limits;
     let room = Arc::new(Semaphore::new(limits.connections_max));
     let patience = limits.idle_timeout;
-    let server = Arc::new(Server::new(app.clone(), workers.threads()));
+    let server = Arc::new(Server::new(app.clone(), workers.threads(), tls));
     let graceful = GracefulShutdown::new();
     let mut stop = pin!(stop);
     loop {
@@ -126,13 +132,13 @@ pub async fn serve(
 }
 
 impl Server {
-    fn new(app: App, threads: Threads) -> Self {
+    fn new(app: App, threads: Threads, tls: Option<Arc<Tls>>) -> Self {
         let patience = app.shared.limits.idle_timeout;
         let mut http1 = hyper::server::conn::http1::Builder::new();
         // The time of a head is watched by `Idle`.
         http1.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(64 << 10).writev(false);
         let (router, grpc) = (info::router(app.clone()), grpc::Door::new(app.clone()));
-        Self { app, threads, router, grpc, http1, http2: http2::builder(patience) }
+        Self { app, threads, tls, router, grpc, http1, http2: http2::builder(patience) }
     }
 
     /// Serves a connection to its end, or until it is a link.
@@ -142,9 +148,22 @@ impl Server {
         peer: SocketAddr,
         watcher: Watcher,
     ) -> Result<Option<Opened>, Box<dyn Error + Send + Sync>> {
-        let is_http2 = tokio::select! {
-            spoken = http2::is_spoken(&stream, self.app.shared.limits.idle_timeout) => spoken,
-            () = self.app.stopping.cancelled() => Some(false),
+        let stopping = &self.app.stopping;
+        let (stream, is_http2) = match &self.tls {
+            None => {
+                let is_http2 = tokio::select! {
+                    spoken = http2::is_spoken(&stream, peer, self.app.shared.limits.idle_timeout) => spoken,
+                    () = stopping.cancelled() => Some(false),
+                };
+                (Socket::Plain(stream), is_http2)
+            }
+            Some(tls) => {
+                let accepted = tls.accept(stream, peer, self.app.shared.limits.idle_timeout);
+                match stopping.run_until_cancelled(accepted).await.flatten() {
+                    Some(agreed) => (agreed.socket, Some(agreed.is_http2)),
+                    None => return Ok(None),
+                }
+            }
         };
         match is_http2 {
             None => Ok(None),
@@ -168,7 +187,7 @@ impl Server {
 
     async fn http1(
         &self,
-        stream: TcpStream,
+        stream: Socket,
         peer: SocketAddr,
         watcher: Watcher,
     ) -> Result<Option<Opened>, Box<dyn Error + Send + Sync>> {
@@ -196,10 +215,11 @@ impl Server {
         Ok(None)
     }
 
-    /// Serves a link on the thread that has the fewest: gateways open as many as there are threads.
+    /// Serves a link on the thread that has the fewest, if it can go there: gateways open as many as there are threads.
     fn link(self: Arc<Self>, (opened, watcher): Opened, peer: SocketAddr, open: Open) {
         let threads = self.threads.clone();
-        if let Some((runtime, place)) = threads.fewest_links() {
+        let place = if opened.stays() { threads.link_here() } else { threads.fewest_links() };
+        if let Some((runtime, place)) = place {
             runtime.spawn(async move {
                 let _held = (open, place, watcher);
                 opened.serve(&self.app, peer, self.threads.count()).await;

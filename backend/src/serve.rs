@@ -15,7 +15,7 @@ use crate::cache::Cache;
 use crate::compute::Compute;
 use crate::config::Config;
 use crate::dispatch::Shared;
-use crate::doors::{self, App, Workers};
+use crate::doors::{self, App, Tls, TlsError, Workers};
 use crate::engines::Context;
 use crate::fleet::{Board, register};
 use crate::life::job::Workshop;
@@ -37,6 +37,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// TLS can't be spoken.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Gateways can't be told where it is.
     #[error("'register.advertise' is not set, and {0} is no address that a gateway can reach")]
     Advertise(String),
@@ -69,6 +72,10 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     // As many again as there are compute threads would take the cores from each other; and calls that come to one thread
     // are scored together.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let tls = config.tls.as_ref().map(Tls::load).transpose()?;
+    if let Some(tls) = &tls {
+        tokio::spawn(Arc::clone(tls).follow(stopped.clone()));
+    }
     let workers = Workers::start(cores.div_ceil(2));
     let workers = workers.map_err(|e| io("start threads for connections", e))?;
     let stop = async {
@@ -78,7 +85,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
         leave.cancel();
         tokio::time::sleep(config.drain.lame_duck).await;
     };
-    let cut_off = doors::serve(app, workers, listener, stop, config.drain.deadline).await;
+    let cut_off = doors::serve(app, workers, listener, tls, stop, config.drain.deadline).await;
     if cut_off > 0 {
         tracing::warn!(connections = cut_off, "cut off at the drain deadline");
     }

@@ -11,6 +11,7 @@ use headgate_contract::config::{ConfigError, Sources, read};
 
 use crate::discovery::Endpoint;
 use crate::foreign::Spec;
+use crate::upstream::tls;
 use written::Written;
 pub(crate) use written::is_host_and_port;
 
@@ -44,6 +45,8 @@ pub struct Server {
     pub lame_duck: Duration,
     /// How long calls in flight may take after that.
     pub drain: Duration,
+    /// The gateway's stable name; none: a random one.
+    pub name: Option<String>,
     /// The zone that it runs in; empty: zones don't count.
     pub zone: String,
     /// The model that `/invocations` asks.
@@ -132,6 +135,12 @@ pub struct Fleet {
     pub load: load::Rules,
     /// How many calls a backend is given at once.
     pub limit: limit::Rules,
+    /// How backends are spoken to; none: without TLS.
+    pub tls: Option<tls::Files>,
+    /// Backends to which connections are kept open; 0: all.
+    pub subset_size: usize,
+    /// The gateway's number, which says which ones; none: its name does.
+    pub subset_index: Option<u32>,
     /// How many calls stay in the gateway's zone.
     pub zone: zone::Rules,
     /// Who is refused where there is not room for all.
@@ -200,6 +209,11 @@ mod tests {
             ("[server]\ndefault_model = \"a/b/c\"", "server.default_model"),
             ("[server]\nzone = \"a zone\"", "server.zone"),
             ("[fleet]\nzone_hot = 0.0", "fleet.zone_hot"),
+            ("[server]\nname = \"a name\"", "server.name"),
+            ("[fleet.tls]\nca = \"nowhere.pem\"", "nowhere.pem"),
+            ("[fleet.tls]\nserver_name = \"x\"", "fleet.tls.ca"),
+            ("[fleet.tls]\nca = \"ca.pem\"\nkey = \"key.pem\"", "fleet.tls.cert"),
+            ("[fleet]\nsubset_index = -2", "fleet.subset_index"),
             ("[limits]\nstreams_max = 0", "limits.streams_max"),
             ("[admin]\nlisten = \"0.0.0.0:9000\"", "admin.token"),
             ("[admin]\ntoken = \"short\"", "admin.token"),

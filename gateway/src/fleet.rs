@@ -8,6 +8,7 @@ mod members;
 mod model;
 mod plan;
 mod snapshot;
+mod subsets;
 mod watch;
 mod zones;
 
@@ -24,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::discovery::Endpoint;
 use crate::metrics;
+use crate::upstream::tls::Tls;
 use crate::workers::Threads;
 use heads::Heads;
 
@@ -32,12 +34,15 @@ pub use costs::{Costs, Form};
 pub use model::{Label, Model};
 pub use plan::{Plan, Planned, Refusal};
 pub use snapshot::{Seen, Snapshot};
+pub use subsets::Preferred;
 
 /// The fleet.
 pub struct Fleet {
     config: Arc<ArcSwap<Config>>,
-    /// What backends tell this gateway from others by: random, as two may share an address.
+    /// What backends tell this gateway from others by: where it has no name, random, as two may share an address.
     name: String,
+    /// How backends are spoken to.
+    tls: Arc<Tls>,
     snapshot: ArcSwap<Snapshot>,
     /// Held while models are changed, which takes a while where they are many.
     models: Mutex<()>,
@@ -52,6 +57,8 @@ pub struct Fleet {
     ejections: AtomicU64,
     room: AtomicU32,
     zones: zones::Zones,
+    /// When the subset was settled last.
+    settled: AtomicU64,
     /// When success rates were compared last.
     rates_since: AtomicU64,
     /// Where links live.
@@ -70,9 +77,13 @@ struct Listed {
 impl Fleet {
     /// A fleet without backends. All its tasks end when `stop` does.
     pub fn new(config: Arc<ArcSwap<Config>>, threads: Threads, stop: CancellationToken) -> Arc<Self> {
+        let name = config.load().server.name.clone();
+        let tls = Arc::<Tls>::default();
+        tls.follow(config.load().fleet.tls.as_ref());
         Arc::new(Self {
             config,
-            name: format!("{:016x}", rand::random::<u64>()),
+            name: name.unwrap_or_else(|| format!("{:016x}", rand::random::<u64>())),
+            tls,
             snapshot: ArcSwap::from_pointee(Snapshot::default()),
             models: Mutex::default(),
             writer: Mutex::default(),
@@ -84,6 +95,7 @@ impl Fleet {
             ejections: AtomicU64::new(0),
             room: AtomicU32::new(u32::MAX),
             zones: zones::Zones::default(),
+            settled: AtomicU64::new(0),
             rates_since: AtomicU64::new(0),
             threads,
             stop,

@@ -8,6 +8,8 @@ mod body;
 mod connection;
 mod link;
 mod small;
+mod stream;
+pub mod tls;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -22,6 +24,7 @@ use crate::foreign::Foreign;
 use crate::workers::Threads;
 use connection::Connection;
 use link::{Ended, Links};
+use tls::Tls;
 
 pub use link::Answer;
 pub use small::{SentHeads, Small};
@@ -40,6 +43,7 @@ pub struct Upstream {
     host: HeaderValue,
     idle: Mutex<VecDeque<Idle>>,
     links: Arc<Links>,
+    tls: Arc<Tls>,
 }
 
 /// Bounds of a call.
@@ -104,14 +108,14 @@ struct Idle {
 
 impl Upstream {
     /// The way to `host:port`; nothing is connected yet.
-    pub fn new(address: &str) -> Self {
+    pub fn new(address: &str, tls: Arc<Tls>) -> Self {
         let host = HeaderValue::from_str(address).unwrap_or_else(|_| HeaderValue::from_static("backend"));
-        Self { address: address.to_owned(), foreign: None, host, idle: Mutex::default(), links: Arc::default() }
+        Self { address: address.to_owned(), foreign: None, host, idle: Mutex::default(), links: Arc::default(), tls }
     }
 
-    /// The way to a server that is none of ours.
+    /// The way to a server that is none of ours; without TLS.
     pub fn to_foreign(foreign: Arc<Foreign>) -> Self {
-        let mut upstream = Self::new(&foreign.spec.address);
+        let mut upstream = Self::new(&foreign.spec.address, Arc::default());
         upstream.foreign = Some(foreign);
         upstream
     }
@@ -155,7 +159,7 @@ impl Upstream {
             let reused = pooled.is_some();
             let opened = match pooled {
                 Some(connection) => Ok(connection),
-                None => Connection::open(&self.address, options.connect_timeout).await,
+                None => Connection::open(&self.address, options.connect_timeout, &self.tls).await,
             };
             let mut connection = match opened {
                 Ok(connection) => connection,
@@ -203,7 +207,7 @@ impl Upstream {
     /// each time. Only ours take them.
     pub fn tend(&self, threads: &Threads, most: usize, connect_timeout: Duration) {
         if self.foreign.is_none() {
-            self.links.tend(threads, &self.address, most, connect_timeout);
+            self.links.tend(threads, &self.address, most, connect_timeout, &self.tls);
         }
     }
 

@@ -9,7 +9,7 @@ use headgate_registry::StoreOptions;
 use serde::{Deserialize, Serialize};
 
 use super::process::ProcessWritten;
-use super::{Cache, Config, Drain, Limits, Load, Log, Onnx, Register};
+use super::{Cache, Config, Drain, Limits, Load, Log, Onnx, Register, Tls};
 
 /// The whole file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,6 +24,7 @@ pub struct Written {
     pub poll_interval_ms: u64,
     pub retire_max_ms: u64,
     pub store_options: StoreOptionsWritten,
+    pub tls: TlsWritten,
     pub cache: CacheWritten,
     pub limits: LimitsWritten,
     pub load: LoadWritten,
@@ -45,6 +46,16 @@ pub struct StoreOptionsWritten {
     pub connect_timeout_ms: u64,
     pub operation_timeout_ms: u64,
     pub attempts: u32,
+}
+
+/// `[tls]`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct TlsWritten {
+    pub cert: String,
+    pub key: String,
+    pub client_ca: String,
 }
 
 /// `[cache]`
@@ -140,6 +151,7 @@ impl Default for Written {
             poll_interval_ms: 1000,
             retire_max_ms: 15_000,
             store_options: StoreOptionsWritten::default(),
+            tls: TlsWritten::default(),
             cache: CacheWritten { dir: String::new(), bytes_max: 20 << 30 },
             limits: LimitsWritten::default(),
             load: LoadWritten { concurrency: 2, memory_bytes_max: 8 << 30 },
@@ -228,6 +240,7 @@ impl Written {
             poll_interval: at_least("poll_interval_ms", self.poll_interval_ms, 10)?,
             process: self.process.check(&cache.dir)?,
             cache,
+            tls: self.tls.check()?,
             limits: self.limits.check()?,
             load: Load {
                 concurrency: one_or_more("load.concurrency", self.load.concurrency)?,
@@ -261,6 +274,19 @@ impl StoreOptionsWritten {
             options.attempts = self.attempts;
         }
         options
+    }
+}
+
+impl TlsWritten {
+    fn check(self) -> Result<Option<Tls>, String> {
+        let client_ca = none_if_empty(self.client_ca).map(PathBuf::from);
+        let tls = match (none_if_empty(self.cert), none_if_empty(self.key)) {
+            (None, None) if client_ca.is_none() => return Ok(None),
+            (Some(cert), Some(key)) => Tls { cert: cert.into(), key: key.into(), client_ca },
+            _ => return Err("'tls.cert' and 'tls.key' are needed together, and for 'tls.client_ca'".into()),
+        };
+        crate::doors::Tls::load(&tls).map_err(|error| error.to_string())?;
+        Ok(Some(tls))
     }
 }
 
@@ -424,6 +450,8 @@ mod tests {
             ("listen", "nowhere", "'listen'"),
             ("store", "/models", "write file:///models"),
             ("default_model", "a b", "'default_model' is 'a b'"),
+            ("tls.cert", "cert.pem", "'tls.key'"),
+            ("tls.client_ca", "ca.pem", "'tls.cert'"),
             ("zone", "a zone", "'zone' is 'a zone'"),
             ("log.format", "xml", "'pretty' or 'json'"),
             ("poll_interval_ms", "0", "'poll_interval_ms'"),

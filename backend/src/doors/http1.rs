@@ -1,7 +1,6 @@
 //! Predictions over HTTP/1.1 as nearly all of them come: a plain head and a small body, read and answered without hyper,
 //! which takes a third of a small call's time. What is anything else is left to hyper with all that was read of it.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
@@ -11,14 +10,14 @@ use headgate_contract::error::ErrorBody;
 use headgate_contract::http1::{Head, Seen};
 use headgate_contract::route;
 use http::header::CONNECTION;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::body::{self, Held, Source};
 use super::idle::Idle;
 use super::link::{self, Asked, Opening};
 use super::reply;
+use super::socket::Socket;
 use super::{App, predict};
 use crate::refusal::Refusal;
 pub(super) use begun::Begun;
@@ -35,7 +34,7 @@ const KEPT_BYTES: usize = 16 << 10;
 struct Connection<'a> {
     app: &'a App,
     peer: SocketAddr,
-    stream: TcpStream,
+    stream: Socket,
     /// What came and was not looked at.
     read: BytesMut,
     /// How much the last request had.
@@ -57,7 +56,7 @@ pub(super) enum Then {
 }
 
 /// Answers requests until one comes that hyper has to answer, or that asks for a link, or the connection ends.
-pub(super) async fn serve(app: &App, stream: TcpStream, peer: SocketAddr, idle: &Idle) -> io::Result<Then> {
+pub(super) async fn serve(app: &App, stream: Socket, peer: SocketAddr, idle: &Idle) -> io::Result<Then> {
     let (read, out, head) = (BytesMut::new(), Vec::new(), Head::default());
     let mut connection = Connection { app, peer, stream, read, last_bytes: 0, out, head, asks: None };
     loop {
@@ -101,7 +100,7 @@ impl Connection<'_> {
                 self.read = BytesMut::new();
             }
             // Connections that idle hold no buffer.
-            poll_fn(|context| self.stream.poll_read_ready(context)).await?;
+            self.stream.readable().await?;
         }
         self.read.reserve(bytes.max(self.last_bytes));
         Ok(self.stream.read_buf(&mut self.read).await? > 0)
@@ -122,7 +121,7 @@ impl Connection<'_> {
         let answered = tokio::select! {
             biased;
             answered = answer => answered,
-            () = gone(&self.stream) => return Ok(false),
+            () = self.stream.gone() => return Ok(false),
         };
         predict::note(&answered, self.peer, path, &id, started);
         self.out.clear();
@@ -141,6 +140,7 @@ impl Connection<'_> {
             }
         }
         self.stream.write_all(&self.out).await?;
+        self.stream.flush().await?;
         if closes {
             self.stream.shutdown().await?;
         }
@@ -170,16 +170,5 @@ impl Connection<'_> {
             }
         }
         Ok(Some(Ok((self.read.split_to(bytes).freeze(), held))))
-    }
-}
-
-/// Waits until the caller closes the connection: nobody needs the answer then.
-async fn gone(stream: &TcpStream) {
-    let mut byte = [0];
-    let mut byte = ReadBuf::new(&mut byte);
-    match poll_fn(|context| stream.poll_peek(context, &mut byte)).await {
-        Ok(0) | Err(_) => {}
-        // The next request.
-        Ok(_) => std::future::pending().await,
     }
 }

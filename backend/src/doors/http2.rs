@@ -1,11 +1,14 @@
 //! HTTP/2 with prior knowledge on the port that speaks HTTP/1.1: told apart by a connection's first bytes, which stay
 //! where they are, so that nothing stands between HTTP/1.1 and its socket.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper::server::conn::http2::Builder;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::TcpStream;
+
+use super::tls;
 
 /// What a connection of HTTP/2 begins with.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -28,7 +31,7 @@ const TAKEN_BACK_MAX: usize = 64;
 const REFUSED_MAX: usize = 1024;
 
 /// Whether a connection speaks HTTP/2; none where it closes before it says, or says nothing for so long.
-pub(super) async fn is_spoken(stream: &TcpStream, patience: Duration) -> Option<bool> {
+pub(super) async fn is_spoken(stream: &TcpStream, peer: SocketAddr, patience: Duration) -> Option<bool> {
     let peeked = async {
         let mut bytes = [0; PREFACE.len()];
         for _ in 0..PARTS_MAX {
@@ -36,7 +39,12 @@ pub(super) async fn is_spoken(stream: &TcpStream, patience: Duration) -> Option<
             let came = bytes.get(..count).unwrap_or_default();
             match PREFACE.strip_prefix(came) {
                 _ if count == 0 => return None,
-                None => return Some(false),
+                None => {
+                    if tls::is_spoken(came) {
+                        tls::refused(peer, "it speaks TLS, for which 'tls.cert' is not set");
+                    }
+                    return Some(false);
+                }
                 Some([]) => return Some(true),
                 Some(_) => tokio::time::sleep(PART).await,
             }

@@ -10,6 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::App;
+use super::socket::Socket;
 use connection::Connection;
 pub(super) use opening::{Opening, opening};
 
@@ -23,16 +24,23 @@ mod reply;
 pub(super) struct Asked {
     /// The versions that it speaks; none where it does not say so in a way that can be read.
     pub(super) versions: Option<Versions>,
-    pub(super) stream: TcpStream,
+    pub(super) stream: Socket,
     /// What came behind the question.
     pub(super) read: BytesMut,
 }
 
-/// A link that was granted. Its socket belongs to no runtime yet.
+/// A link that was granted.
 pub(super) struct Opened {
     version: u16,
-    stream: std::net::TcpStream,
+    stream: Way,
     read: BytesMut,
+}
+
+enum Way {
+    /// Its socket belongs to no runtime yet.
+    Plain(std::net::TcpStream),
+    /// What was agreed on can't be taken from one to another.
+    Tls(Socket),
 }
 
 impl Asked {
@@ -49,18 +57,32 @@ impl Asked {
             ),
         };
         self.stream.write_all(answer.as_bytes()).await?;
+        self.stream.flush().await?;
         let Some(version) = version else {
             self.stream.shutdown().await?;
             return Ok(None);
         };
-        Ok(Some(Opened { version, stream: self.stream.into_std()?, read: self.read }))
+        let stream = match self.stream {
+            Socket::Plain(stream) => Way::Plain(stream.into_std()?),
+            stream @ Socket::Tls(_) => Way::Tls(stream),
+        };
+        Ok(Some(Opened { version, stream, read: self.read }))
     }
 }
 
 impl Opened {
+    /// Whether it is to be served where it was asked for.
+    pub(super) fn stays(&self) -> bool {
+        matches!(self.stream, Way::Tls(_))
+    }
+
     /// Serves the link to its end. `connections` of its kind serve this backend best.
     pub(super) async fn serve(self, app: &App, peer: SocketAddr, connections: usize) {
-        let stream = match TcpStream::from_std(self.stream) {
+        let stream = match self.stream {
+            Way::Plain(stream) => TcpStream::from_std(stream).map(Socket::Plain),
+            Way::Tls(stream) => Ok(stream),
+        };
+        let stream = match stream {
             Ok(stream) => stream,
             Err(error) => return tracing::warn!(%peer, %error, "link"),
         };

@@ -75,10 +75,23 @@ impl Threads {
         self.fewest_of(|worker| &worker.links)
     }
 
+    /// This thread, and a place on it for a link that can't leave.
+    pub(super) fn link_here(&self) -> Option<(&Handle, Place)> {
+        let here = Handle::current().id();
+        let worker = self.0.iter().find(|worker| worker.runtime.id() == here)?;
+        Some(worker.place(&worker.links))
+    }
+
     fn fewest_of(&self, counted: impl Fn(&Worker) -> &Arc<AtomicUsize>) -> Option<(&Handle, Place)> {
         let worker = self.0.iter().min_by_key(|worker| counted(worker).load(Ordering::Relaxed))?;
-        counted(worker).fetch_add(1, Ordering::Relaxed);
-        Some((&worker.runtime, Place(Arc::clone(counted(worker)))))
+        Some(worker.place(counted(worker)))
+    }
+}
+
+impl Worker {
+    fn place(&self, counted: &Arc<AtomicUsize>) -> (&Handle, Place) {
+        counted.fetch_add(1, Ordering::Relaxed);
+        (&self.runtime, Place(Arc::clone(counted)))
     }
 }
 

@@ -20,3 +20,4 @@ mod outages;
 mod processes;
 mod program;
 mod support;
+mod tls;

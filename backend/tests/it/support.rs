@@ -1,5 +1,6 @@
 //! A store, backends that serve it, and a client.
 
+pub(crate) mod certs;
 pub(crate) mod client;
 pub(crate) mod models;
 pub(crate) mod server;

@@ -185,6 +185,11 @@ impl Life {
         }
     }
 
+    /// Whether discovery lists it no more.
+    pub fn has_left(&self) -> bool {
+        self.left_at.is_some()
+    }
+
     /// Looks whether a backend that left is done; from then on it is gone for good.
     pub fn settle(&mut self, in_flight: u64, now: Millis, rules: &Rules) {
         if let Some(left) = self.left_at {

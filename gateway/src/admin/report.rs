@@ -61,6 +61,8 @@ struct BackendState {
     build: String,
     /// Where it runs; empty: it did not say.
     zone: String,
+    /// Whether connections are kept open to it.
+    in_subset: bool,
     in_flight: u64,
     /// In microseconds of undisturbed work.
     cost_us: u64,
@@ -157,6 +159,7 @@ fn backend(seen: &Seen, config: &Config, now: u64) -> BackendState {
         server: seen.server(),
         build: said.build,
         zone: backend.zone().to_string(),
+        in_subset: !seen.outside,
         in_flight: backend.in_flight(),
         cost_us: backend.cost() / 1_000,
         latency_us: backend.latency().map(|latency| latency / 1_000),

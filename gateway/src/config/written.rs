@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::foreign::Spec;
 
 use super::{Admin, Config, Discovery, Fleet, Limits, Log, Retry, Server};
+use crate::upstream::tls;
 
 /// The shortest token that is taken for one.
 const TOKEN_BYTES_MIN: usize = 16;
@@ -55,6 +56,7 @@ section!(
         threads: usize = 0,
         lame_duck_ms: u64 = 1_000,
         drain_ms: u64 = 30_000,
+        name: String = String::new(),
         zone: String = String::new(),
         default_model: String = String::new(),
     }
@@ -124,9 +126,22 @@ section!(
         limit_max: u32 = limit::Rules::default().max,
         limit_wait_ms: u64 = limit::Rules::default().wait_ms,
         limit_tolerance: f64 = limit::Rules::default().tolerance,
+        subset_size: usize = 128,
+        /// Below 0: by name.
+        subset_index: i64 = -1,
         zone_hot: f64 = 0.8,
         zone_backends_min: usize = zone::Rules::default().backends_min,
         free_share: f64 = share::Rules::default().free,
+        tls: TlsWritten = TlsWritten::default(),
+    }
+);
+section!(
+    /// `[fleet.tls]`
+    TlsWritten {
+        ca: String = String::new(),
+        server_name: String = String::new(),
+        cert: String = String::new(),
+        key: String = String::new(),
     }
 );
 section!(
@@ -173,6 +188,11 @@ impl ServerWritten {
             threads: if self.threads == 0 { cores() } else { self.threads.min(1_024) },
             lame_duck: time_or_none("server.lame_duck_ms", self.lame_duck_ms)?,
             drain: time_or_none("server.drain_ms", self.drain_ms)?,
+            name: match self.name.as_str() {
+                "" => None,
+                name if name.len() <= 128 && name.bytes().all(|b| b.is_ascii_graphic()) => Some(self.name),
+                name => return refuse(format!("'server.name' is '{name}': visible ASCII, 128 at most, expected")),
+            },
             zone: match is_zone(&self.zone) {
                 true => self.zone,
                 false => {
@@ -330,6 +350,14 @@ impl FleetWritten {
                 tolerance: self.limit_tolerance,
                 ..limit::Rules::default()
             },
+            tls: self.tls.mean()?,
+            subset_size: self.subset_size,
+            subset_index: match self.subset_index {
+                -1 => None,
+                index => Some(u32::try_from(index).or_else(|_| {
+                    refuse(format!("'fleet.subset_index' is {index}: 0 or more, or -1 for none, expected"))
+                })?),
+            },
             zone: zone::Rules {
                 hot: self.zone_hot as f32,
                 backends_min: self.zone_backends_min,
@@ -337,6 +365,33 @@ impl FleetWritten {
             },
             share: share::Rules { free: self.free_share },
         })
+    }
+}
+
+impl TlsWritten {
+    fn mean(self) -> Result<Option<tls::Files>, ConfigError> {
+        if self.ca.is_empty() {
+            return match self.server_name.is_empty() && self.cert.is_empty() && self.key.is_empty() {
+                true => Ok(None),
+                false => refuse("'fleet.tls.ca' is not set: without it backends are spoken to without TLS".to_owned()),
+            };
+        }
+        let server_name = match self.server_name.as_str() {
+            "" => None,
+            name => Some(
+                name.to_owned()
+                    .try_into()
+                    .or_else(|_| refuse(format!("'fleet.tls.server_name': '{name}' is no name")))?,
+            ),
+        };
+        let own = match (self.cert.is_empty(), self.key.is_empty()) {
+            (true, true) => None,
+            (false, false) => Some((self.cert.into(), self.key.into())),
+            _ => return refuse("'fleet.tls.cert' and 'fleet.tls.key' are needed together".to_owned()),
+        };
+        let files = tls::Files { ca: self.ca.into(), server_name, own };
+        files.load().or_else(|error| refuse(format!("'fleet.tls': {error}")))?;
+        Ok(Some(files))
     }
 }
 

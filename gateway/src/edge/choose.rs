@@ -130,10 +130,10 @@ impl Edge {
             let open = |at: usize| may(at) && seen[at].backend.has_room(&rules.limit);
             self.chooser.choose(seen.len(), open, candidate, own, &rules.choose, chance)
         };
-        let chosen = self.fleet.preferred(planned, tried, &rules.zone, chance).and_then(|preferred| {
-            let serves = |at: usize| seen[at].state.serves() && preferred.takes(&seen[at]);
-            choose(&serves)
-        });
+        let chosen = self
+            .fleet
+            .preferred(planned, !tried.is_empty(), &rules.zone, chance)
+            .and_then(|preferred| choose(&|at| seen[at].state.serves() && preferred.takes(&seen[at])));
         let chosen = chosen.or_else(|| {
             in_order(!tried.is_empty(), again, |among| match among {
                 Among::UntriedThatServe => {

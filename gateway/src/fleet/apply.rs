@@ -209,7 +209,7 @@ mod tests {
     }
 
     fn backend(id: u64) -> Arc<Backend> {
-        Arc::new(Backend::new(id, "127.0.0.1:1", None, None, CancellationToken::new()))
+        Arc::new(Backend::new(id, "127.0.0.1:1", None, None, Arc::default(), CancellationToken::new()))
     }
 
     fn names(fleet: &Fleet) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! One backend: its way, its load, its life.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::lock;
 use crate::foreign::{Foreign, Spec};
 use crate::upstream::Upstream;
+use crate::upstream::tls::Tls;
 
 /// The longest instance name that is taken.
 const NAME_BYTES_MAX: usize = 128;
@@ -30,6 +31,10 @@ pub struct Backend {
     pub id: u64,
     /// `host:port`.
     pub address: String,
+    /// What it is told from others by in every gateway: the name that discovery has for it, else its address.
+    pub(super) key: String,
+    /// Whether it is none of those that this gateway keeps connections open to.
+    pub(super) outside: AtomicBool,
     /// The way there.
     pub upstream: Upstream,
     name: ArcSwap<Name>,
@@ -107,15 +112,18 @@ impl Backend {
         address: &str,
         name: Option<&str>,
         foreign: Option<Spec>,
+        tls: Arc<Tls>,
         stop: CancellationToken,
     ) -> Self {
         let upstream = match foreign {
             Some(spec) => Upstream::to_foreign(Arc::new(Foreign::new(spec))),
-            None => Upstream::new(address),
+            None => Upstream::new(address, tls),
         };
         let backend = Self {
             id,
             address: address.to_owned(),
+            key: name.unwrap_or(address).to_owned(),
+            outside: AtomicBool::new(false),
             upstream,
             name: ArcSwap::from_pointee(Name::of(address)),
             zone: ArcSwap::default(),

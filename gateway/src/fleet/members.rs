@@ -18,6 +18,11 @@ use crate::discovery::Endpoint;
 /// How often time alone is looked at: warm-ups that end, drains that are done, connections that idled too long.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How often it is looked whether certificates changed.
+const FILES_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked at whom the gateway keeps connections to, for zones that backends tell of and for reloads.
+const SETTLE_MS: Millis = 1_000;
+
 impl Fleet {
     /// A provider's answer: all that it lists. Backends that nobody lists any more drain and go.
     pub fn list(self: &Arc<Self>, provider: &'static str, endpoints: Vec<Endpoint>) {
@@ -37,13 +42,21 @@ impl Fleet {
                 listed.backends.entry(key).or_insert_with(|| self.add(endpoint));
             }
         }
+        self.settle_subset(&self.config.load());
         self.refresh();
     }
 
     fn add(self: &Arc<Self>, endpoint: Endpoint) -> Arc<Backend> {
         let id = self.next_id.fetch_add(1, Relaxed);
         let Endpoint { address, name, foreign } = endpoint;
-        let backend = Arc::new(Backend::new(id, &address, name.as_deref(), foreign, self.stop.child_token()));
+        let backend = Arc::new(Backend::new(
+            id,
+            &address,
+            name.as_deref(),
+            foreign,
+            Arc::clone(&self.tls),
+            self.stop.child_token(),
+        ));
         tracing::info!(backend = backend.name(), address, "backend listed");
         self.tasks.spawn(watch::run(Arc::clone(self), Arc::clone(&backend)));
         backend
@@ -59,6 +72,21 @@ impl Fleet {
                 fleet.tick();
             }
         });
+        let fleet = Arc::clone(self);
+        self.tasks.spawn(async move {
+            while fleet.stop.run_until_cancelled(tokio::time::sleep(FILES_EVERY)).await.is_some() {
+                fleet.follow_files().await;
+            }
+        });
+    }
+
+    /// Takes in certificates that changed; connections are made anew then.
+    async fn follow_files(&self) {
+        let (tls, config) = (Arc::clone(&self.tls), self.config.load_full());
+        let followed = tokio::task::spawn_blocking(move || tls.follow(config.fleet.tls.as_ref())).await;
+        if followed.unwrap_or(false) {
+            self.snapshot().backends.iter().for_each(|seen| seen.backend.upstream.purge());
+        }
     }
 
     fn tick(self: &Arc<Self>) {
@@ -80,6 +108,9 @@ impl Fleet {
             backend.out.notify_waiters();
             backend.upstream.purge();
         }
+        if now.saturating_sub(self.settled.load(Relaxed)) >= SETTLE_MS {
+            self.settle_subset(&config);
+        }
         self.measure_zones(&config.fleet);
         self.compare_rates(now, &config.fleet.outlier);
         self.refresh();
@@ -87,7 +118,7 @@ impl Fleet {
         for seen in self.snapshot().backends.iter() {
             let upstream = &seen.backend.upstream;
             upstream.sweep(config.fleet.idle);
-            if seen.state.serves() {
+            if seen.state.serves() && !seen.outside {
                 upstream.tend(&self.threads, config.fleet.link_connections, config.fleet.connect_timeout);
             }
         }
@@ -119,8 +150,8 @@ impl Fleet {
         let panic = panic(&mut backends, &config.fleet.life);
         let before = self.snapshot.load_full();
         let same = |a: &Seen, b: &Seen| {
-            (a.backend.id, a.state, a.round, a.far, a.warms_since)
-                == (b.backend.id, b.state, b.round, b.far, b.warms_since)
+            (a.backend.id, a.state, a.round, a.far, a.outside, a.warms_since)
+                == (b.backend.id, b.state, b.round, b.far, b.outside, b.warms_since)
         };
         if backends.len() == before.backends.len()
             && backends.iter().zip(before.backends.iter()).all(|(a, b)| same(a, b))
@@ -226,13 +257,13 @@ impl Fleet {
 }
 
 fn see(backend: &Arc<Backend>, now: Millis, config: &Config) -> Seen {
-    let far = backend.is_far(&config.server.zone);
+    let (far, outside) = (backend.is_far(&config.server.zone), backend.outside.load(Relaxed));
     let life = lock(&backend.life);
     let state = life.state(now, &config.fleet.life);
     let warms_since = if state == State::Warming { life.ready_since() } else { None };
     let hangs = state == State::Pending && life.hangs();
     drop(life);
-    Seen { backend: Arc::clone(backend), state, round: state.round(), hangs, far, warms_since }
+    Seen { backend: Arc::clone(backend), state, round: state.round(), hangs, far, outside, warms_since }
 }
 
 /// Whether too few serve; then the others that may be alive are tried in the first round, too.

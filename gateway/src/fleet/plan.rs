@@ -55,10 +55,8 @@ pub struct Planned {
     pub digest_header: HeaderValue,
     /// The backends.
     pub backends: Vec<Seen>,
-    /// How many of them serve in the gateway's zone.
-    pub serve_near: usize,
-    /// How many serve in others.
-    pub serve_far: usize,
+    /// How many of them serve, by whether they are far, and whether outside.
+    pub serve: [[usize; 2]; 2],
 }
 
 impl Planned {
@@ -66,10 +64,12 @@ impl Planned {
         let digest_header = HeaderValue::try_from(digest.to_string());
         // A digest is hex digits, which any header can hold.
         let digest_header = digest_header.unwrap_or_else(|_| HeaderValue::from_static(""));
-        let serve = |far| backends.iter().filter(|seen| seen.far == far && seen.state.serves()).count();
-        let (serve_near, serve_far) = (serve(false), serve(true));
+        let mut serve = [[0; 2]; 2];
+        for seen in backends.iter().filter(|seen| seen.state.serves()) {
+            serve[usize::from(seen.far)][usize::from(seen.outside)] += 1;
+        }
         let version_header = version.get().into();
-        Self { version, digest, version_header, digest_header, backends, serve_near, serve_far }
+        Self { version, digest, version_header, digest_header, backends, serve }
     }
 
     /// The same on other backends.

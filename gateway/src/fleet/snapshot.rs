@@ -45,6 +45,8 @@ pub struct Seen {
     pub hangs: bool,
     /// Whether it runs in another zone than the gateway.
     pub far: bool,
+    /// Whether it is none of those that the gateway keeps connections open to.
+    pub outside: bool,
     /// While it warms up: since when.
     pub warms_since: Option<Millis>,
 }

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,16 +16,20 @@ use tokio::time::Instant;
 use super::apply::brings_models;
 use super::{Backend, Fleet, lock};
 use crate::config::Config;
-use crate::upstream::{Body, BoxError, Options, Reply};
+use crate::upstream::{Body, BoxError, CallError, Options, Reply};
 
 /// The longest report that is read.
 const REPORT_BYTES_MAX: u64 = 512 << 20;
+/// What is quoted of a refusal.
+const SAID_CHARS_MAX: usize = 160;
 /// A longer report is parsed off the request threads.
 const REPORT_BYTES_INLINE: usize = 32 << 10;
 /// The least time between two probes, however fast a backend answers.
 const SPACING: Duration = Duration::from_millis(10);
 /// How soon a missed probe is repeated.
 const AGAIN: Duration = Duration::from_millis(50);
+/// How many times longer news of those may take to which no connections are kept.
+const OUTSIDE: u32 = 10;
 
 /// Probes a backend until it is gone.
 pub(super) async fn run(fleet: Arc<Fleet>, backend: Arc<Backend>) {
@@ -37,19 +42,28 @@ pub(super) async fn run(fleet: Arc<Fleet>, backend: Arc<Backend>) {
                 Ok(changed) => {
                     missed = 0;
                     // One that answers at once with no news would be asked without end.
-                    let spacing = if changed { SPACING } else { fleet.config.load().fleet.probe };
+                    let spacing = if changed && !is_outside(&backend) { SPACING } else { interval(&fleet, &backend) };
                     pause(&backend, spacing.saturating_sub(began.elapsed())).await;
                 }
                 Err((how, error)) => {
                     miss(&fleet, &backend, how, error.as_ref(), missed);
                     missed = missed.saturating_add(1);
-                    let wait = if missed < 2 { AGAIN } else { fleet.config.load().fleet.probe };
+                    let wait = if missed < 2 { AGAIN } else { interval(&fleet, &backend) };
                     tokio::time::sleep(wait).await;
                 }
             }
         }
     })
     .await;
+}
+
+fn is_outside(backend: &Backend) -> bool {
+    backend.outside.load(Relaxed)
+}
+
+/// How long news may take to come.
+fn interval(fleet: &Fleet, backend: &Backend) -> Duration {
+    fleet.config.load().fleet.probe * if is_outside(backend) { OUTSIDE } else { 1 }
 }
 
 async fn pause(backend: &Backend, wait: Duration) {
@@ -91,22 +105,40 @@ fn limit(config: &Config) -> Duration {
 async fn ask(fleet: &Arc<Fleet>, backend: &Arc<Backend>) -> Result<Option<Reply>, BoxError> {
     let limit = limit(&fleet.config.load());
     let config = fleet.config.load_full().fleet.clone();
+    let outside = is_outside(backend);
     let options = Options {
         connect_timeout: config.connect_timeout,
         whole_bytes_max: REPORT_BYTES_MAX,
-        pool_max: config.pool_max,
+        pool_max: if outside { 0 } else { config.pool_max },
     };
-    let request = Request::get(path(fleet, backend, config.probe)).header(GATEWAY, fleet.name.as_str());
+    // A question that waits holds its connection.
+    let wait = if outside { Duration::ZERO } else { config.probe };
+    let request = Request::get(path(fleet, backend, wait)).header(GATEWAY, fleet.name.as_str());
     let request = request.body(Body::Whole(None))?;
     match tokio::time::timeout(limit, backend.upstream.call(request, &options)).await {
-        Ok(reply) => Ok(Some(reply.map_err(|error| error.to_string())?)),
+        Ok(reply) => Ok(Some(reply.map_err(|error| words(&error))?)),
         Err(_) => Ok(None),
     }
 }
 
+/// An error with what caused it: hyper's own words do not say.
+fn words(error: &CallError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error).and_then(std::error::Error::source);
+    while let Some(error) = cause {
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}
+
 async fn take_reply(fleet: &Arc<Fleet>, backend: &Arc<Backend>, reply: Reply) -> Result<bool, BoxError> {
     if reply.head.status != StatusCode::OK {
-        return Err(format!("{STATE_PATH} answered {}", reply.head.status).into());
+        let said = match &reply.body {
+            Body::Whole(Some(body)) => String::from_utf8_lossy(body).chars().take(SAID_CHARS_MAX).collect(),
+            _ => String::new(),
+        };
+        return Err(format!("{STATE_PATH} answered {}: {said}", reply.head.status).into());
     }
     let Body::Whole(body) = reply.body else {
         return Err(format!("state report is larger than {REPORT_BYTES_MAX} bytes").into());

@@ -34,35 +34,16 @@ impl Default for Zones {
     }
 }
 
-/// Backends that are preferred.
-#[derive(Clone, Copy, Debug)]
-pub struct Preferred {
-    /// Those of other zones, or those of the own.
-    far: bool,
-}
-
-impl Preferred {
-    /// Whether this is one of them.
-    pub fn takes(self, seen: &Seen) -> bool {
-        seen.far == self.far
-    }
-}
-
 impl Fleet {
-    /// Which of a version's backends a call should go to, where that matters. Not where it `tried` some: a retry may cross
-    /// zones.
-    pub fn preferred(
+    /// Whether a call should leave the gateway's zone, where that matters.
+    pub(super) fn goes_far(
         &self,
         planned: &Planned,
-        tried: &[u64],
         rules: &zone::Rules,
         chance: impl FnOnce() -> u64,
-    ) -> Option<Preferred> {
-        let (near, far) = (planned.serve_near, planned.serve_far);
-        if far == 0 || near < rules.backends_min.max(1) || !tried.is_empty() {
-            return None;
-        }
-        Some(Preferred { far: !zone::stays(self.kept(), chance()) })
+    ) -> Option<bool> {
+        let [near, far] = planned.serve.map(|of| of[0] + of[1]);
+        (far > 0 && near >= rules.backends_min.max(1)).then(|| !zone::stays(self.kept(), chance()))
     }
 
     /// The part of its calls that the gateway keeps in its zone.

@@ -12,13 +12,14 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
+use super::stream::Stream;
+use super::tls::Tls;
 use super::{Body, BoxError};
 use crate::edge::body::after;
 
 /// Reads and writes for as long as it is polled.
-type Driver = http1::Connection<TokioIo<TcpStream>, Body>;
+type Driver = http1::Connection<TokioIo<Stream>, Body>;
 
 /// An open connection.
 pub(super) struct Connection {
@@ -34,9 +35,8 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    pub(super) async fn open(address: &str, timeout: Duration) -> Result<Self, BoxError> {
-        let stream = tokio::time::timeout(timeout, TcpStream::connect(address)).await??;
-        stream.set_nodelay(true)?;
+    pub(super) async fn open(address: &str, timeout: Duration, tls: &Tls) -> Result<Self, BoxError> {
+        let stream = Stream::open(address, timeout, tls).await?;
         let (sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
         Ok(Self { sender, driver: Some(Box::pin(driver)) })
     }

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::workers::{Threads, here};
@@ -22,6 +21,9 @@ use call::Terms;
 pub(super) use call::fits;
 pub(super) use state::Ended;
 use state::State;
+
+use super::stream::Stream;
+use super::tls::Tls;
 
 /// How soon a link is asked for again: where there was none to be had, as from an older backend, or it is about to stop;
 /// and where the connection failed.
@@ -65,7 +67,7 @@ pub(super) struct Link {
 /// A link that was granted.
 #[derive(Debug)]
 struct Granted {
-    stream: TcpStream,
+    stream: Stream,
     read: BytesMut,
     terms: Terms,
     /// How many serve the backend best.
@@ -110,7 +112,14 @@ impl Links {
 
     /// Opens one more, on the thread that has the fewest, where there are fewer than `most` and than one for each thread or
     /// serve the backend best.
-    pub(super) fn tend(self: &Arc<Self>, threads: &Threads, address: &str, most: usize, timeout: Duration) {
+    pub(super) fn tend(
+        self: &Arc<Self>,
+        threads: &Threads,
+        address: &str,
+        most: usize,
+        timeout: Duration,
+        tls: &Arc<Tls>,
+    ) {
         let open = self.count();
         {
             let mut opening = self.opening();
@@ -121,10 +130,11 @@ impl Links {
             opening.is_on = true;
         }
         let (links, address, purges) = (Arc::clone(self), Arc::<str>::from(address), self.purges.load(Relaxed));
+        let tls = Arc::clone(tls);
         let on = |thread: &usize| self.open.load().iter().filter(|link| link.thread == *thread).count();
         let thread = (0..threads.count()).min_by_key(on).unwrap_or_default();
         threads.spawn_on(thread, async move {
-            let granted = opening::open(&address, timeout).await;
+            let granted = opening::open(&address, timeout, &tls).await;
             links.opened(granted, address, thread, purges);
         });
     }

@@ -3,7 +3,7 @@
 mod peer;
 mod real;
 #[allow(dead_code, unreachable_pub)]
-mod support;
+pub(crate) mod support;
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;

@@ -19,6 +19,8 @@ mod release;
 mod retry;
 mod routing;
 mod smuggling;
+mod subset;
+mod tls;
 mod zones;
 
 use std::time::Duration;

@@ -6,17 +6,18 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use super::super::socket::Socket;
 
 /// Gives what was read, then goes on.
 #[derive(Debug)]
 pub(in super::super) struct Begun {
     read: Bytes,
-    stream: TcpStream,
+    stream: Socket,
 }
 
 impl Begun {
-    pub(in super::super) fn new(read: Bytes, stream: TcpStream) -> Self {
+    pub(in super::super) fn new(read: Bytes, stream: Socket) -> Self {
         Self { read, stream }
     }
 }

@@ -12,12 +12,12 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use headgate_contract::link::{CREDITS, Call, FRAME_BYTES_MAX, Frame, FrameError, HEADS_MAX, Hello, Next, next};
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::io::poll_read_buf;
 
 use super::super::body::{self, Held, Source};
+use super::super::socket::Socket;
 use super::super::{App, predict};
 use super::calls::Calls;
 use super::heads::{BadHead, Heads, Read};
@@ -41,7 +41,7 @@ const STOPPED_STAYS: Duration = Duration::from_secs(1);
 pub(super) struct Connection<'a> {
     app: &'a App,
     peer: SocketAddr,
-    stream: TcpStream,
+    stream: Socket,
     read: BytesMut,
     /// Bytes of the frame that comes next, where a part of it has come.
     wanted: usize,
@@ -114,7 +114,7 @@ impl<'a> Connection<'a> {
     pub(super) fn new(
         app: &'a App,
         peer: SocketAddr,
-        stream: TcpStream,
+        stream: Socket,
         read: BytesMut,
         version: u16,
         connections: u16,
@@ -233,7 +233,11 @@ impl<'a> Connection<'a> {
         self.out.clear();
         self.out.shrink_to(KEPT_BYTES);
         self.written = 0;
-        Ok(())
+        // TLS may hold something back; a plain connection does not.
+        match Pin::new(&mut self.stream).poll_flush(context) {
+            Poll::Ready(flushed) => Ok(flushed?),
+            Poll::Pending => Ok(()),
+        }
     }
 
     /// Takes in all frames that have come.

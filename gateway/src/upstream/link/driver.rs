@@ -11,12 +11,12 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use headgate_contract::link::{FRAME_BYTES_MAX, Frame, Next, next};
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 use tokio::task::coop::unconstrained;
 use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::io::poll_read_buf;
 
+use super::super::stream::Stream;
 use super::state::{Closes, Ended, State};
 use super::{Answer, Link, LinkError};
 
@@ -36,7 +36,7 @@ const WORTH: usize = 4;
 /// A link's connection.
 pub(super) struct Driver<'l> {
     link: &'l Link,
-    stream: TcpStream,
+    stream: Stream,
     read: BytesMut,
     /// Bytes of the frame that comes next, where a part of it has come.
     wanted: usize,
@@ -61,7 +61,7 @@ enum Reads {
 }
 
 impl<'l> Driver<'l> {
-    pub(super) fn new(link: &'l Arc<Link>, stream: TcpStream, read: BytesMut) -> Self {
+    pub(super) fn new(link: &'l Arc<Link>, stream: Stream, read: BytesMut) -> Self {
         Self {
             link,
             stream,
@@ -118,6 +118,10 @@ impl<'l> Driver<'l> {
                     Poll::Ready(count) => self.written += count?,
                     Poll::Pending => return Ok(true),
                 }
+            }
+            // TLS may hold something back; a plain connection does not.
+            if let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(context) {
+                flushed?;
             }
             self.writing.clear();
             self.writing.shrink_to(KEPT_BYTES);

@@ -8,9 +8,10 @@ use headgate_contract::link::{
     CREDITS_MAX, FRAME_BYTES_MAX, Frame, HEADER, Hello, Next, PATH, PROTOCOL, VERSIONS, next,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::super::stream::Stream;
+use super::super::tls::Tls;
 use super::{Granted, LinkError, Terms};
 
 /// The longest answer.
@@ -21,25 +22,25 @@ const FRAME_BYTES_MIN: usize = 1 << 10;
 const CONNECTIONS_MAX: usize = 256;
 
 /// Opens a link; `within` bounds each step.
-pub(super) async fn open(address: &str, within: Duration) -> Result<Granted, LinkError> {
+pub(super) async fn open(address: &str, within: Duration, tls: &Tls) -> Result<Granted, LinkError> {
     let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-    let mut stream = timeout(within, TcpStream::connect(address)).await.map_err(late)??;
-    stream.set_nodelay(true)?;
+    let mut stream = Stream::open(address, within, tls).await?;
     timeout(within, ask(&mut stream, address)).await.map_err(late)??;
     let mut read = BytesMut::new();
     let version = timeout(within, answer(&mut stream, &mut read)).await.map_err(late)??;
     timeout(within, greet(stream, read, version)).await.map_err(late)?
 }
 
-async fn ask(stream: &mut TcpStream, address: &str) -> io::Result<()> {
+async fn ask(stream: &mut Stream, address: &str) -> io::Result<()> {
     let question = format!(
         "GET {PATH} HTTP/1.1\r\nhost: {address}\r\nconnection: upgrade\r\nupgrade: {PROTOCOL}\r\n{HEADER}: {VERSIONS}\r\n\r\n"
     );
-    stream.write_all(question.as_bytes()).await
+    stream.write_all(question.as_bytes()).await?;
+    stream.flush().await
 }
 
 /// Reads the answer: the version that the backend chose. What follows it stays in `read`.
-async fn answer(stream: &mut TcpStream, read: &mut BytesMut) -> Result<u16, LinkError> {
+async fn answer(stream: &mut Stream, read: &mut BytesMut) -> Result<u16, LinkError> {
     loop {
         if stream.read_buf(read).await? == 0 {
             return Err(LinkError::Refused("the connection was closed instead of an answer".to_owned()));
@@ -77,12 +78,13 @@ fn granted(response: &httparse::Response<'_, '_>) -> Result<u16, LinkError> {
 }
 
 /// Says hello and waits for the backend's.
-async fn greet(mut stream: TcpStream, mut read: BytesMut, version: u16) -> Result<Granted, LinkError> {
+async fn greet(mut stream: Stream, mut read: BytesMut, version: u16) -> Result<Granted, LinkError> {
     let mut out = Vec::new();
     let frame_bytes_max = FRAME_BYTES_MAX as u32;
     let hello = Hello { version, credits: 0, frame_bytes_max, connections: 1, heads: 0, name: env!("CARGO_PKG_NAME") };
     Frame::Hello(hello).put(&mut out);
     stream.write_all(&out).await?;
+    stream.flush().await?;
     loop {
         match next(&read, FRAME_BYTES_MAX) {
             Ok(Next::Frame(Frame::Hello(hello), used)) => {

@@ -1,5 +1,7 @@
 //! What starts real backends in their own tests.
 
+#[path = "../../../../backend/tests/it/support/certs.rs"]
+pub(crate) mod certs;
 #[path = "../../../../backend/tests/it/support/client.rs"]
 pub(crate) mod client;
 #[path = "../../../../backend/tests/it/support/models.rs"]
