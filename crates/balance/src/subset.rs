@@ -71,7 +71,7 @@ mod tests {
         (0..count).map(|n| format!("10.0.{}.{}:8500", n / 250, n % 250)).collect()
     }
 
-    fn of<'a>(place: Place, names: &'a [String], size: usize) -> BTreeSet<&'a str> {
+    fn of(place: Place, names: &[String], size: usize) -> BTreeSet<&str> {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         subset(place, &names, size).into_iter().map(|at| names[at]).collect()
     }
