@@ -111,11 +111,13 @@ async fn one(
     Ok(())
 }
 
-/// Half the rate of the case that this one names, as last measured of a server.
+/// Half the rate of the case that this one names, as last measured of a server; no more than that of the one it names.
 fn half(case: &Case, plan: &Plan, server: &str, rounds: &Rounds) -> Option<f64> {
     let of = case.half_of.as_ref()?;
     let at = plan.cases.iter().position(|case| case.name == *of)?;
-    Some(rounds.get(&(at, server.to_owned()))?.last()?.per_s / 2.0)
+    let of = |server: &str| Some(rounds.get(&(at, server.to_owned()))?.last()?.per_s / 2.0);
+    let most = case.half_of_server.as_deref().and_then(of);
+    of(server).map(|own| most.map_or(own, |most| own.min(most)))
 }
 
 fn leave_out(left_out: &mut Vec<LeftOut>, server: &str, case: Option<&Case>, why: String) {

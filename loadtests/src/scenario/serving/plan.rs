@@ -69,6 +69,9 @@ pub(super) struct Case {
     /// Requests arrive by a schedule, at half the rate of this other case, which comes before it.
     #[serde(default)]
     pub(super) half_of: Option<String>,
+    /// And at no more than half of this server's there: all get a rate that the driver can keep.
+    #[serde(default)]
+    pub(super) half_of_server: Option<String>,
     /// The servers that it is for; all that take the call, where there is none.
     #[serde(default)]
     pub(super) servers: Option<Vec<String>>,
