@@ -112,6 +112,20 @@ pub struct Load {
     pub concurrency: usize,
     /// Memory of all loaded models together, in bytes.
     pub memory_bytes_max: u64,
+    /// Which models are loaded.
+    pub mode: Mode,
+}
+
+/// Which models are loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// All that are released.
+    All,
+    /// Those that are called; they make room for others when there is none.
+    OnDemand {
+        /// The most that are resident at once.
+        models_max: usize,
+    },
 }
 
 /// ONNX Runtime and what bounds it. The first version that needs it settles `library`, `intra_threads` and

@@ -18,6 +18,7 @@ use crate::decode::{Asked, Bounds, Form};
 use crate::encode;
 use crate::fleet::Board;
 use crate::gather::{self, Joined, Place};
+use crate::life::demand::Demand;
 use crate::metrics::{Metrics, Outcome};
 use crate::predict::{Answer, Desk};
 use crate::refusal::Refusal;
@@ -26,6 +27,7 @@ use crate::servable::Servable;
 use crate::snapshot::Snapshot;
 use crate::turn;
 
+pub mod bring;
 pub mod resolve;
 
 /// What is scored where it is read: less than the time that other calls on the thread would notice.
@@ -55,6 +57,8 @@ pub struct Shared {
     pub compute: Compute,
     /// What bounds calls.
     pub limits: Limits,
+    /// Where models are loaded on demand: who waits for them.
+    pub demand: Option<Arc<Demand>>,
     /// Predictions in flight.
     pub in_flight: AtomicUsize,
 }
@@ -94,6 +98,8 @@ pub struct Reply {
     pub answer: Answer,
     /// The model that answered, where it is not the one asked for.
     pub fallback: Option<ModelName>,
+    /// How long the call waited for its model to be loaded, where it did.
+    pub waited: Option<Duration>,
 }
 
 /// A place among the calls in flight.
@@ -117,8 +123,11 @@ impl Shared {
     /// Answers a call.
     pub async fn dispatch(&self, call: Call<'_>) -> Result<Reply, Refusal> {
         let started = Instant::now();
-        // Held no longer than this line: the version that it finds is.
-        let resolved = resolve::resolve(&self.snapshot.load(), call.target, call.chosen, call.headers);
+        let (resolved, has_waited) = self.brought(&call, started).await;
+        let waited = has_waited.then(|| started.elapsed());
+        if has_waited {
+            self.metrics.waited.increment(1);
+        }
         let resolved = match resolved {
             Ok(resolved) => resolved,
             Err(refusal) => {
@@ -128,7 +137,7 @@ impl Shared {
         };
         let servable = resolved.servable;
         let bounds = Bounds { rows_max: self.limits.rows_max, strict: resolved.strict };
-        let answer = match started >= call.deadline {
+        let answer = match started + waited.unwrap_or_default() >= call.deadline {
             true => Err(Refusal::new(Kind::DeadlineExceeded, "the deadline passed before it was scored")),
             false => self.answer(&servable, &call, bounds).await,
         };
@@ -137,7 +146,7 @@ impl Shared {
             Err(refusal) => Outcome::Refused(refusal.kind),
         };
         servable.series.count_since(outcome, started);
-        Ok(Reply { answer: answer?, servable, fallback: resolved.fallback })
+        Ok(Reply { answer: answer?, servable, fallback: resolved.fallback, waited })
     }
 
     /// Small calls are answered here, large ones on a compute thread.
@@ -324,6 +333,7 @@ pub(crate) mod tests {
             metrics: Arc::new(Metrics::new()),
             compute: Compute::new(1, 0).unwrap(),
             limits: Config::from_flags(flags).unwrap().limits,
+            demand: None,
             in_flight: AtomicUsize::new(0),
         }
     }

@@ -10,10 +10,12 @@ use tokio::time::Instant;
 
 use plan::Fares;
 
+pub mod demand;
 pub mod job;
 pub mod keeper;
 pub mod model;
 pub mod plan;
+pub mod resident;
 pub mod stage;
 
 /// The first pause before another try.

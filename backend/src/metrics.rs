@@ -47,6 +47,12 @@ pub struct Metrics {
     pub ready: Gauge,
     /// Memory of loaded models, in bytes.
     pub model_bytes: Gauge,
+    /// Models that are resident, where they are loaded on demand.
+    pub resident: Gauge,
+    /// Models that made room for others.
+    pub evictions: Counter,
+    /// Calls that waited for their model to be loaded.
+    pub waited: Counter,
     /// Seconds from a promotion to Ready.
     pub publish_to_ready: Histogram,
     states: Vec<(VersionState, Gauge)>,
@@ -94,6 +100,9 @@ impl Metrics {
             generation: gauge("headgate_catalog_generation"),
             ready: gauge("headgate_ready"),
             model_bytes: gauge("headgate_model_bytes"),
+            resident: gauge("headgate_models_resident"),
+            evictions: counter("headgate_model_evictions_total"),
+            waited: counter("headgate_calls_waited_total"),
             publish_to_ready,
             states: states.into(),
             loads,

@@ -1,6 +1,7 @@
 //! A loaded version: everything that a prediction needs of it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use headgate_contract::Manifest;
 use headgate_contract::manifest::signature::Role;
@@ -27,6 +28,8 @@ pub struct Servable {
     pub version_header: HeaderValue,
     /// The digest, as a reply's header.
     pub digest_header: HeaderValue,
+    /// When it was called last, by [`crate::life::demand::Demand::clock`].
+    used: AtomicU64,
     runtime: Option<Runtime>,
     /// What is held as long as the runtime is: memory of the budget, files of the cache.
     holds: Box<dyn std::any::Any + Send + Sync>,
@@ -51,9 +54,23 @@ impl Servable {
             schema,
             manifest,
             series,
+            used: AtomicU64::new(0),
             runtime: Some(runtime.into()),
             holds: Box::new(holds),
         }
+    }
+
+    /// It is called at a time.
+    pub fn touch(&self, at: u64) {
+        // Most calls of a busy one come in the same millisecond: they leave its cache line alone.
+        if self.used.load(Relaxed) != at {
+            self.used.store(at, Relaxed);
+        }
+    }
+
+    /// When it was called last.
+    pub fn used(&self) -> u64 {
+        self.used.load(Relaxed)
     }
 
     /// Drops what was only needed to prove the version: a manifest's golden rows and statistics are often larger than

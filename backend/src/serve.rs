@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
+use headgate_contract::fleet::OnDemand as OnDemandRoom;
 use headgate_registry::watch::{Handle, Watcher};
 use headgate_registry::{Store, StoreError};
 use tokio::net::TcpListener;
@@ -13,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cache::Cache;
 use crate::compute::Compute;
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::dispatch::Shared;
 use crate::doors::{self, App, Tls, TlsError, Workers};
 use crate::engines::Context;
 use crate::fleet::{Board, register};
 use crate::life::job::Workshop;
-use crate::life::keeper::{Keeper, Views};
+use crate::life::keeper::{Keeper, OnDemand, Views};
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
 
@@ -114,12 +115,21 @@ fn build(config: &Config, instance: &str, watcher: Handle) -> Result<App, Error>
     let limits = config.limits.clone();
     let compute = Compute::new(limits.compute_threads, limits.compute_queue_max);
     let compute = compute.map_err(|e| io("start compute threads", e))?;
+    let board = Board::new(instance.to_owned()).in_zone(config.zone.clone());
+    let (board, demand) = match config.load.mode {
+        Mode::All => (board, None),
+        Mode::OnDemand { .. } => {
+            let room = OnDemandRoom { memory_bytes_max: config.load.memory_bytes_max };
+            (board.of_room(room), Some(Arc::default()))
+        }
+    };
     let shared = Shared {
         snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
-        board: Arc::new(Board::new(instance.to_owned()).in_zone(config.zone.clone())),
+        board: Arc::new(board),
         metrics: Arc::new(Metrics::new()),
         compute,
         limits,
+        demand,
         in_flight: AtomicUsize::new(0),
     };
     Ok(App {
@@ -155,8 +165,13 @@ fn keep(
         engines,
         memory_used: Arc::clone(&app.memory_used),
         memory_bytes_max: config.load.memory_bytes_max,
+        makes_room: shared.demand.is_some(),
     };
-    let keeper = Keeper::new(views, workshop, config.load.concurrency, config.retire_max);
+    let on_demand = match (config.load.mode, &shared.demand) {
+        (Mode::OnDemand { models_max }, Some(demand)) => Some(OnDemand { demand: Arc::clone(demand), models_max }),
+        _ => None,
+    };
+    let keeper = Keeper::new(views, workshop, config.load.concurrency, config.retire_max, on_demand);
     let (seen, runtime) = (watcher.seen(), tokio::runtime::Handle::current());
     std::thread::Builder::new()
         .name("headgate-keeper".to_owned())

@@ -53,6 +53,8 @@ pub struct Known {
     pub reason: String,
     /// Whether it will be tried again.
     pub retried: bool,
+    /// Whether it comes, or would if it were asked for.
+    pub comes: bool,
 }
 
 impl Default for Snapshot {

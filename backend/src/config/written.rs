@@ -9,7 +9,7 @@ use headgate_registry::StoreOptions;
 use serde::{Deserialize, Serialize};
 
 use super::process::ProcessWritten;
-use super::{Cache, Config, Drain, Limits, Load, Log, Onnx, Register, Tls};
+use super::{Cache, Config, Drain, Limits, Load, Log, Mode, Onnx, Register, Tls};
 
 /// The whole file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -91,8 +91,10 @@ pub struct LimitsWritten {
 #[serde(default, deny_unknown_fields)]
 #[allow(missing_docs)]
 pub struct LoadWritten {
+    pub mode: String,
     pub concurrency: usize,
     pub memory_bytes_max: u64,
+    pub models_max: usize,
 }
 
 /// `[onnx]`
@@ -154,7 +156,7 @@ impl Default for Written {
             tls: TlsWritten::default(),
             cache: CacheWritten { dir: String::new(), bytes_max: 20 << 30 },
             limits: LimitsWritten::default(),
-            load: LoadWritten { concurrency: 2, memory_bytes_max: 8 << 30 },
+            load: LoadWritten { mode: "all".to_owned(), concurrency: 2, memory_bytes_max: 8 << 30, models_max: 0 },
             onnx: OnnxWritten {
                 library: String::new(),
                 threads: 0,
@@ -230,6 +232,7 @@ impl Written {
             ));
         }
         let cache = self.cache.check()?;
+        let memory_bytes_max = self.load.memory_bytes_max;
         Ok(Config {
             listen,
             store,
@@ -242,11 +245,8 @@ impl Written {
             cache,
             tls: self.tls.check()?,
             limits: self.limits.check()?,
-            load: Load {
-                concurrency: one_or_more("load.concurrency", self.load.concurrency)?,
-                memory_bytes_max: self.load.memory_bytes_max,
-            },
-            onnx: self.onnx.check(self.load.memory_bytes_max)?,
+            load: self.load.check()?,
+            onnx: self.onnx.check(memory_bytes_max)?,
             drain: Drain {
                 lame_duck: Duration::from_millis(self.drain.lame_duck_ms),
                 deadline: Duration::from_millis(self.drain.deadline_ms),
@@ -255,6 +255,20 @@ impl Written {
             retire_max: Duration::from_millis(self.retire_max_ms),
             log: self.log.check()?,
         })
+    }
+}
+
+impl LoadWritten {
+    fn check(self) -> Result<Load, String> {
+        let mode = match (self.mode.as_str(), self.models_max) {
+            ("all", 0) => Mode::All,
+            ("all", _) => return Err("'load.models_max' is set, and 'load.mode' is \"all\": on_demand expected".into()),
+            ("on_demand", 0) => Mode::OnDemand { models_max: usize::MAX },
+            ("on_demand", models_max) => Mode::OnDemand { models_max },
+            (mode, _) => return Err(format!("'load.mode' is '{mode}': all or on_demand expected")),
+        };
+        let concurrency = one_or_more("load.concurrency", self.concurrency)?;
+        Ok(Load { concurrency, memory_bytes_max: self.memory_bytes_max, mode })
     }
 }
 
@@ -457,6 +471,8 @@ mod tests {
             ("poll_interval_ms", "0", "'poll_interval_ms'"),
             ("limits.rows_max", "0", "'limits.rows_max'"),
             ("cache.dir", "relative", "'cache.dir'"),
+            ("load.mode", "lazy", "'load.mode' is 'lazy'"),
+            ("load.models_max", "5", "on_demand expected"),
             ("process.concurrency", "0", "'process.concurrency'"),
             ("process.dir", "relative", "'process.dir'"),
             ("process.commands.x", "{}", "'process.commands.x.argv' is empty"),

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::response::IntoResponse;
 use bytes::Bytes;
-use headgate_contract::fleet::{Nudge, StateQuery, WAIT_MS_MAX};
+use headgate_contract::fleet::{Nudge, StateQuery, WAIT_MS_MAX, WANTED_MAX, Want};
 use headgate_contract::header;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response, StatusCode};
@@ -48,6 +48,23 @@ pub(super) async fn nudge(State(app): State<App>, body: Bytes) -> Response<Body>
             StatusCode::ACCEPTED.into_response()
         }
         Err(error) => reply::refusal(&Refusal::invalid(format!("nudge: {error}"))).map(Body::new),
+    }
+}
+
+/// `POST /fleet/v1/want`, whatever its content type: of a backend that holds all models, it changes nothing.
+pub(super) async fn want(State(app): State<App>, body: Bytes) -> Response<Body> {
+    match serde_json::from_slice::<Want>(&body) {
+        Ok(want) if want.models.len() <= WANTED_MAX => {
+            if let Some(demand) = &app.shared.demand {
+                demand.want(&want.models);
+            }
+            StatusCode::ACCEPTED.into_response()
+        }
+        Ok(want) => {
+            let words = format!("want: {} models are named, {WANTED_MAX} at most", want.models.len());
+            reply::refusal(&Refusal::invalid(words)).map(Body::new)
+        }
+        Err(error) => reply::refusal(&Refusal::invalid(format!("want: {error}"))).map(Body::new),
     }
 }
 

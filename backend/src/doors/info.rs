@@ -7,18 +7,20 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::routing::{get, post};
-use headgate_contract::fleet::{NUDGE_PATH, STATE_PATH, VersionState, WAIT_MS_MAX};
+use headgate_contract::fleet::{NUDGE_PATH, STATE_PATH, VersionState, WAIT_MS_MAX, WANT_PATH};
 use headgate_contract::proto::ModelReadyResponse;
 use headgate_contract::route::{self, Choice, Route, Target};
 use headgate_contract::{Kind, ModelName, Version, openapi, repository};
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tower_http::timeout::TimeoutLayer;
 
 use super::{App, fleet, form, predict, reply};
 use crate::dispatch::{Chosen, resolve};
 use crate::encode::Content;
+use crate::life::demand::Demand;
 use crate::refusal::Refusal;
 use crate::servable::Servable;
 use crate::snapshot::{Model, Snapshot};
@@ -38,6 +40,7 @@ pub(super) fn router(app: App) -> Router {
         .route("/metrics", get(fleet::metrics))
         .route(STATE_PATH, get(fleet::state))
         .route(NUDGE_PATH, post(fleet::nudge))
+        .route(WANT_PATH, post(fleet::want))
         .fallback(answer)
         .layer(DefaultBodyLimit::max(QUESTION_BYTES_MAX))
         // The longest poll, and a moment: whoever sends a question slower than that is cut off.
@@ -56,12 +59,33 @@ async fn answer(State(app): State<App>, request: Request) -> Response<Body> {
         Ok(chosen) => chosen,
         Err(refusal) => return refused(refusal),
     };
+    if let Err(refusal) = bring(&app, &route, chosen, request.headers()).await {
+        return refused(refusal);
+    }
     let question = Question { chosen, protobuf: form::accepts(request.headers(), Content::Protobuf) };
     // Of many models, or of a model of many features.
     let is_long =
         matches!(route, Route::ModelList | Route::Statistics(None) | Route::OpenApi(Some(_)) | Route::ModelMetadata(_));
     let answer = move || ask(&app, route, question).unwrap_or_else(|e| reply::refusal(&e).map(Body::new));
     if is_long { fleet::blocking(answer).await } else { answer() }
+}
+
+/// Has the model of a question loaded, where that is done on demand, as for a call. What is there, or does not come, is
+/// found by who answers.
+async fn bring(app: &App, route: &Route, chosen: Option<Chosen>, headers: &HeaderMap) -> Result<(), Refusal> {
+    let (Some(demand), Route::ModelMetadata(target) | Route::ModelReady(target) | Route::OpenApi(Some(target))) =
+        (&app.shared.demand, route)
+    else {
+        return Ok(());
+    };
+    if servable(&app.shared.snapshot.load(), target, chosen).is_ok() {
+        return Ok(());
+    }
+    let (limits, now) = (&app.shared.limits, Instant::now());
+    let within = predict::timeout(headers)?.map_or(limits.timeout, |given| given.min(limits.timeout_max));
+    let until = Demand::until(now, now + within);
+    let found = app.shared.bring(demand, target, chosen, until, |snapshot| servable(snapshot, target, chosen)).await;
+    found.map_or(Ok(()), |found| found.map(drop))
 }
 
 /// What a question says beside its path.

@@ -15,3 +15,4 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static(header::REQUES
 pub(super) const ROWS: HeaderName = HeaderName::from_static(header::ROWS);
 pub(super) const TIMEOUT_MS: HeaderName = HeaderName::from_static(header::TIMEOUT_MS);
 pub(super) const VERSION: HeaderName = HeaderName::from_static(header::VERSION);
+pub(super) const WAITED_MS: HeaderName = HeaderName::from_static(header::WAITED_MS);

@@ -8,7 +8,7 @@ use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::{Either, Full};
 
-use super::names::{DIGEST, ERROR, IGNORED, JSON_LENGTH, LOAD, MODEL, REQUEST_ID, ROWS, VERSION};
+use super::names::{DIGEST, ERROR, IGNORED, JSON_LENGTH, LOAD, MODEL, REQUEST_ID, ROWS, VERSION, WAITED_MS};
 use crate::dispatch::Reply;
 use crate::encode::Content;
 use crate::refusal::Refusal;
@@ -29,7 +29,7 @@ pub(super) enum Value<'r> {
 
 /// Says all headers of a prediction. `load` is the number of calls in flight.
 pub(super) fn said(reply: &Reply, load: usize, mut say: impl FnMut(HeaderName, Value<'_>)) {
-    let Reply { servable, answer, fallback } = reply;
+    let Reply { servable, answer, fallback, waited } = reply;
     say(CONTENT_TYPE, Value::Static(answer.body.content.media_type()));
     if let Some(length) = answer.body.json_bytes {
         say(JSON_LENGTH, Value::Number(length));
@@ -40,6 +40,9 @@ pub(super) fn said(reply: &Reply, load: usize, mut say: impl FnMut(HeaderName, V
     say(LOAD, Value::Number(load));
     if let Some(model) = fallback {
         say(MODEL, Value::Text(model.to_string()));
+    }
+    if let Some(waited) = waited {
+        say(WAITED_MS, Value::Number(waited.as_millis() as usize));
     }
     if !answer.ignored.is_empty() {
         say(IGNORED, Value::Text(answer.ignored.to_string()));

@@ -14,9 +14,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::job::Workshop;
-use super::model::{Job, Kept};
+use super::demand::{Ask, Demand};
+use super::job::{Tells, Workshop};
+use super::model::{self, Job, Kept};
 use super::plan::Wanted;
+use super::resident::{Residents, Use};
 use super::stage::Failure;
 use super::{Cause, Event, Stage, State};
 use crate::fleet::Board;
@@ -26,6 +28,9 @@ use crate::snapshot::Snapshot;
 
 /// Messages handled before what changed is published.
 const BATCH_MAX: usize = 1024;
+
+/// When it is looked again whether a model can make room: its calls end soon.
+const ROOM_AGAIN: Duration = Duration::from_millis(20);
 
 /// Loads that wait for their turn.
 type Queue = BTreeMap<(u8, u64), (ModelName, Digest)>;
@@ -42,6 +47,15 @@ pub struct Views {
     pub board: Arc<Board>,
     /// What operators see.
     pub metrics: Arc<Metrics>,
+}
+
+/// How models are loaded that are loaded on demand.
+#[derive(Clone, Debug)]
+pub struct OnDemand {
+    /// What asks for them.
+    pub demand: Arc<Demand>,
+    /// Models that may be resident.
+    pub models_max: usize,
 }
 
 /// The keeper.
@@ -63,6 +77,9 @@ pub struct Keeper {
     timers: BTreeSet<(Instant, ModelName)>,
     retiring: HashSet<ModelName>,
     unsettled: HashSet<ModelName>,
+    on_demand: Option<OnDemand>,
+    /// Which models are resident, where they are loaded on demand.
+    residents: Residents,
     /// How many versions are in each state, by the state's number.
     states: [usize; STATES],
     /// Whether a catalog was read, or there is none to read.
@@ -85,13 +102,21 @@ enum News {
     Reached(Stage),
     /// It works elsewhere now: another may start.
     Aside,
+    /// It waits for so many bytes of memory.
+    Needs(u64),
     /// Its end, and whether it had kept its place until then.
     Done(Result<Arc<Servable>, Failure>, bool),
 }
 
 impl Keeper {
-    /// A keeper of nothing yet.
-    pub fn new(out: Views, workshop: Workshop, concurrency: usize, retire: Duration) -> Self {
+    /// A keeper of nothing yet. Without `on_demand` it loads all that is released.
+    pub fn new(
+        out: Views,
+        workshop: Workshop,
+        concurrency: usize,
+        retire: Duration,
+        on_demand: Option<OnDemand>,
+    ) -> Self {
         Self {
             out,
             workshop,
@@ -107,6 +132,8 @@ impl Keeper {
             timers: BTreeSet::new(),
             retiring: HashSet::new(),
             unsettled: HashSet::new(),
+            on_demand,
+            residents: Residents::default(),
             states: [0; STATES],
             readable: false,
             ready: false,
@@ -118,6 +145,7 @@ impl Keeper {
     /// Follows the catalog until `shutdown`. It must not run where requests do: its work grows with what changes.
     pub async fn run(mut self, mut seen: watch::Receiver<Seen>, shutdown: impl Future<Output = ()>) {
         let mut known = self.out.board.acknowledged();
+        let demand = self.on_demand.as_ref().map(|on_demand| Arc::clone(&on_demand.demand));
         let mut shutdown = std::pin::pin!(shutdown);
         let mut alive = true;
         seen.mark_changed();
@@ -140,6 +168,7 @@ impl Keeper {
                         self.hear(message, &mut touched);
                     }
                 }
+                () = asked(demand.as_deref()) => self.answer_asks(&mut touched),
                 () = sleep_until(wake) => self.wake(&mut touched),
                 Ok(()) = known.changed() => touched.extend(self.retiring.iter().cloned()),
             }
@@ -189,11 +218,22 @@ impl Keeper {
         match self.models.get_mut(&name) {
             Some(kept) => kept.release = release,
             None => {
-                self.models.insert(name.clone(), Kept::new(name.clone(), release));
+                let load = if self.on_demand.is_some() { model::Load::Cold } else { model::Load::Always };
+                self.models.insert(name.clone(), Kept::new(name.clone(), release, load));
                 self.unsettled.insert(name.clone());
             }
         }
         touched.insert(name);
+    }
+
+    /// Takes what was asked for. What is not known here, or on its way already, changes nothing.
+    fn answer_asks(&mut self, touched: &mut HashSet<ModelName>) {
+        let asks: Vec<(ModelName, Ask)> = self.on_demand.as_ref().map_or_else(Vec::new, |o| o.demand.take());
+        for (model, ask) in asks {
+            if self.models.get_mut(&model).is_some_and(|kept| kept.ask(ask)) {
+                touched.insert(model);
+            }
+        }
     }
 
     /// Takes news of a load. Those of one that was given up change nothing.
@@ -204,12 +244,14 @@ impl Keeper {
         }
         let (retire, now) = (self.retire, Instant::now());
         let kept = self.models.get_mut(&model);
-        let since = kept.as_ref().and_then(|kept| since_promotion(&kept.release, &digest, self.born));
+        let since = kept.as_ref().filter(|kept| kept.follows_releases());
+        let since = since.and_then(|kept| since_promotion(&kept.release, &digest, self.born));
         let tracked = kept.and_then(|kept| kept.tracked_mut(&digest));
         if let Some(tracked) = tracked.filter(|t| t.job.as_ref().is_some_and(|j| j.id == job)) {
             match news {
                 News::Reached(stage) => _ = tracked.take(Event::Reached(stage), now, retire),
                 News::Aside => {}
+                News::Needs(bytes) => return self.free(bytes, touched),
                 News::Done(Ok(servable), _) => {
                     tracked.job = None;
                     tracked.servable = Some(servable);
@@ -241,44 +283,98 @@ impl Keeper {
         let now = Instant::now();
         let mut shown = Vec::with_capacity(touched.len());
         for name in touched {
-            let Some(kept) = self.models.get_mut(&name) else { continue };
-            let board = &self.out.board;
-            kept.tick(now, |number| board.all_know(number));
-            for wanted in kept.replan(now, self.retire) {
-                enqueue(&mut self.queue, &mut self.next_id, kept, wanted);
+            if self.bring_in_line(&name, now) {
+                shown.push(name);
             }
-            if let Some(at) = kept.wakes_at() {
-                self.timers.insert((at, name.clone()));
-            }
-            count(&mut self.states, kept);
-            if kept.settled {
-                self.unsettled.remove(&name);
-            }
-            if kept.retires() {
-                self.retiring.insert(name.clone())
-            } else {
-                self.retiring.remove(&name)
-            };
-            if kept.is_gone() {
-                self.unsettled.remove(&name);
-                self.models.remove(&name);
-            }
-            shown.push(name);
         }
         self.start_loads(&mut shown);
         self.show(&shown);
         self.judge_ready();
     }
 
+    /// Brings a model in line with its release, and with whether it is asked for. False where there is none.
+    fn bring_in_line(&mut self, name: &ModelName, now: Instant) -> bool {
+        let Some(kept) = self.models.get_mut(name) else { return false };
+        let board = &self.out.board;
+        kept.tick(now, |number| board.all_know(number));
+        for wanted in kept.replan(now, self.retire) {
+            enqueue(&mut self.queue, &mut self.next_id, kept, wanted);
+        }
+        kept.review();
+        if !kept.is_resident() {
+            self.residents.remove(name);
+        }
+        if let Some(at) = kept.wakes_at() {
+            self.timers.insert((at, name.clone()));
+        }
+        count(&mut self.states, kept);
+        if kept.settled {
+            self.unsettled.remove(name);
+        }
+        if kept.retires() {
+            self.retiring.insert(name.clone())
+        } else {
+            self.retiring.remove(name)
+        };
+        if kept.is_gone() {
+            self.unsettled.remove(name);
+            self.models.remove(name);
+        }
+        true
+    }
+
+    /// Lets the model go whose last call is longest ago. How many bytes that frees; none where all are in use.
+    fn evict(&mut self, shown: &mut impl Extend<ModelName>) -> Option<u64> {
+        let models = &self.models;
+        let name = self.residents.evict(|name| models.get(name).map_or(Use::Idle(0), Kept::usage))?;
+        let bytes = self.models.get_mut(&name).map_or(0, Kept::evict);
+        self.out.metrics.evictions.increment(1);
+        self.bring_in_line(&name, Instant::now());
+        shown.extend([name]);
+        Some(bytes)
+    }
+
+    /// Lets models go until so many bytes of memory are free, or are about to be.
+    fn free(&mut self, bytes: u64, touched: &mut HashSet<ModelName>) {
+        let used = self.workshop.memory_used.load(Ordering::Acquire);
+        let mut short = used.saturating_add(bytes).saturating_sub(self.workshop.memory_bytes_max);
+        while short > 0
+            && let Some(freed) = self.evict(touched)
+        {
+            short = short.saturating_sub(freed);
+        }
+    }
+
+    /// Whether a model may be loaded: it is resident, or can be; another one makes room for it where there is none.
+    fn has_room(&mut self, name: &ModelName, shown: &mut Vec<ModelName>) -> bool {
+        let Some(on_demand) = self.on_demand.clone() else { return true };
+        if !self.residents.contains(name) {
+            if self.residents.count() >= on_demand.models_max && self.evict(shown).is_none() {
+                return false;
+            }
+            self.residents.insert(name, on_demand.demand.clock(Instant::now()));
+        }
+        true
+    }
+
     /// Starts the loads whose turn has come.
     fn start_loads(&mut self, shown: &mut Vec<ModelName>) {
         while self.running < self.concurrency
-            && let Some((_, (name, digest))) = self.queue.pop_first()
+            && let Some((place, (name, digest))) = self.queue.pop_first()
         {
             let (now, retire) = (Instant::now(), self.retire);
-            let Some(kept) = self.models.get_mut(&name) else { continue };
             // Given up while it waited.
-            let Some(tracked) = kept.tracked_mut(&digest).filter(|t| t.queued.is_some()) else { continue };
+            let waits = |kept: &Kept| kept.tracked(&digest).is_some_and(|t| t.queued == Some(place));
+            if !self.models.get(&name).is_some_and(waits) {
+                continue;
+            }
+            if !self.has_room(&name, shown) {
+                self.timers.insert((now + ROOM_AGAIN, name.clone()));
+                self.queue.insert(place, (name, digest));
+                break;
+            }
+            let Some(kept) = self.models.get_mut(&name) else { continue };
+            let Some(tracked) = kept.tracked_mut(&digest) else { continue };
             tracked.queued = None;
             tracked.take(Event::Start, now, retire);
             self.next_id += 1;
@@ -288,6 +384,7 @@ impl Keeper {
                 model: name.clone(),
                 wanted: Wanted { version: tracked.version, digest, rank: 0 },
                 job: job.id,
+                in_place: AtomicBool::new(true),
                 cancel: job.cancel.clone(),
                 messages: self.messages.0.clone(),
             };
@@ -308,6 +405,10 @@ impl Keeper {
         let model = |name: &ModelName| (name.clone(), self.models.get(name).map(|kept| Arc::new(kept.model())));
         let next = self.out.snapshot.load().with(names.iter().map(model));
         self.out.snapshot.store(Arc::new(next));
+        if let Some(on_demand) = &self.on_demand {
+            on_demand.demand.shown(names);
+            self.out.metrics.resident.set(self.residents.count() as f64);
+        }
         let report = |name: &ModelName| (name.clone(), self.models.get(name).map(Kept::report));
         let number = self.out.board.post_with(catalog, names.iter().map(report));
         for name in names.iter().filter(|name| self.retiring.contains(*name)) {
@@ -340,6 +441,8 @@ struct Load {
     model: ModelName,
     wanted: Wanted,
     job: u64,
+    /// Whether it has its place among the loads that may run at once.
+    in_place: AtomicBool,
     cancel: CancellationToken,
     messages: mpsc::Sender<Message>,
 }
@@ -347,18 +450,42 @@ struct Load {
 impl Load {
     /// Always ends with one message, as the keeper counts them.
     async fn run(self) {
-        let message = |news| Message { model: self.model.clone(), digest: self.wanted.digest, job: self.job, news };
-        // A full channel loses a stage, which is only told, never needed.
-        let reached = |stage| _ = self.messages.try_send(message(News::Reached(stage)));
-        let in_place = AtomicBool::new(true);
-        let aside = || in_place.store(self.messages.try_send(message(News::Aside)).is_err(), Ordering::Relaxed);
         let result = tokio::select! {
             biased;
             () = self.cancel.cancelled() => Err(Failure::passing("given up")),
-            result = self.workshop.prepare(&self.model, self.wanted, reached, aside) => result,
+            result = self.workshop.prepare(&self.model, self.wanted, &self) => result,
         };
         // The keeper is gone where this fails, and nobody waits.
-        let _ = self.messages.send(message(News::Done(result, in_place.load(Ordering::Relaxed)))).await;
+        let done = News::Done(result, self.in_place.load(Ordering::Relaxed));
+        let _ = self.messages.send(self.message(done)).await;
+    }
+
+    fn message(&self, news: News) -> Message {
+        Message { model: self.model.clone(), digest: self.wanted.digest, job: self.job, news }
+    }
+}
+
+impl Tells for Load {
+    // A full channel loses a stage, which is only told, never needed.
+    fn reached(&self, stage: Stage) {
+        let _ = self.messages.try_send(self.message(News::Reached(stage)));
+    }
+
+    fn aside(&self) {
+        let told = self.messages.try_send(self.message(News::Aside));
+        self.in_place.store(told.is_err(), Ordering::Relaxed);
+    }
+
+    // Told again where it is lost.
+    fn needs(&self, bytes: u64) {
+        let _ = self.messages.try_send(self.message(News::Needs(bytes)));
+    }
+}
+
+async fn asked(demand: Option<&Demand>) {
+    match demand {
+        Some(demand) => demand.asked().await,
+        None => std::future::pending().await,
     }
 }
 

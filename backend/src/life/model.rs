@@ -9,10 +9,17 @@ use headgate_contract::{Digest, ModelName, Version};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::plan::{Fares, Plan, Wanted, plan};
+use super::demand::{Ask, Urgency};
+use super::plan::{Fares, Plan, RANK_KEPT, Wanted, plan};
+use super::resident::Use;
 use super::{Cause, Event, Life, State};
 use crate::servable::Servable;
 use crate::snapshot::{Known, Model};
+
+/// Versions that calls name beside those that serve, at most.
+const NAMED_MAX: usize = 2;
+/// Who holds a version's engine when no call does: the keeper and the snapshot.
+const HOLDERS: usize = 2;
 
 /// A model as the keeper knows it.
 #[derive(Debug)]
@@ -30,6 +37,24 @@ pub struct Kept {
     pub settled: bool,
     /// The states that its versions were last counted in.
     pub counted: Vec<VersionState>,
+    /// Whether it is loaded because the release says so, or when it is asked for.
+    pub load: Load,
+}
+
+/// When a model is loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// Always.
+    Always,
+    /// On demand, and nobody asks for it.
+    Cold,
+    /// On demand, and it was asked for.
+    Asked {
+        /// How urgent its loads are.
+        urgency: Urgency,
+        /// Versions that are asked for beside those that serve, the latest first.
+        named: Vec<(Version, Digest)>,
+    },
 }
 
 /// A version as the keeper knows it.
@@ -51,6 +76,8 @@ pub struct Tracked {
     pub job: Option<Job>,
     /// The change by which gateways were told that it retires.
     pub told: Option<u64>,
+    /// Whether it comes and goes too often for a line of the log each time.
+    quiet: bool,
 }
 
 /// A load that is under way.
@@ -70,15 +97,69 @@ impl Drop for Job {
 
 impl Kept {
     /// A model that was not here before.
-    pub fn new(name: ModelName, release: Arc<Release>) -> Self {
-        Self { name, release, versions: Vec::new(), started: false, settled: false, counted: Vec::new() }
+    pub fn new(name: ModelName, release: Arc<Release>, load: Load) -> Self {
+        Self { name, release, versions: Vec::new(), started: false, settled: false, counted: Vec::new(), load }
+    }
+
+    /// It is asked for, where it is loaded on demand. False where that changes nothing.
+    pub fn ask(&mut self, ask: Ask) -> bool {
+        let before = self.load.clone();
+        let (urgency, mut named) = match &self.load {
+            Load::Always => return false,
+            Load::Cold => (ask.urgency, Vec::new()),
+            Load::Asked { urgency, named } => (ask.urgency.min(*urgency), named.clone()),
+        };
+        if let Some(version) = ask.version.filter(|version| !named.contains(version)) {
+            named.truncate(NAMED_MAX - 1);
+            named.insert(0, version);
+        }
+        self.load = Load::Asked { urgency, named };
+        self.load != before || !self.is_under_way()
+    }
+
+    /// Everything of it goes, at once: calls in flight end on what they hold. Returns how many bytes that frees.
+    pub fn evict(&mut self) -> u64 {
+        let held = self.versions.iter().filter_map(|t| t.servable.as_ref());
+        let bytes = held.map(|servable| servable.memory_bytes()).sum();
+        self.versions.retain(|t| !matches!(t.life.state(), State::Ready | State::Retiring { .. }));
+        self.started = false;
+        self.load = Load::Cold;
+        bytes
+    }
+
+    /// Whether a release that changes is loaded at once.
+    pub fn follows_releases(&self) -> bool {
+        matches!(self.load, Load::Always | Load::Asked { urgency: Urgency::Change, .. })
+    }
+
+    /// Whether it holds memory, or will in a moment.
+    pub fn is_resident(&self) -> bool {
+        self.versions.iter().any(|t| t.servable.is_some() || t.job.is_some())
+    }
+
+    /// Whether anything of it is loaded, or waits for its turn.
+    pub fn is_under_way(&self) -> bool {
+        self.versions.iter().any(|t| t.job.is_some() || t.queued.is_some())
+    }
+
+    /// How it is used.
+    pub fn usage(&self) -> Use {
+        let mut used = 0;
+        for servable in self.versions.iter().filter_map(|t| t.servable.as_ref()) {
+            if Arc::strong_count(servable) > HOLDERS {
+                return Use::Busy;
+            }
+            used = used.max(servable.used());
+        }
+        if self.is_under_way() { Use::Busy } else { Use::Idle(used) }
     }
 
     /// Brings the versions in line with the release: adds what is wanted, gives up what is not, lets go what may. Returns
     /// what waits for its turn.
     pub fn replan(&mut self, now: Instant, retire: Duration) -> Vec<Wanted> {
-        let Plan { wanted, settled, newest_ready, hopeless } = plan(&self.release, |digest| self.fares(digest));
-        self.started |= settled;
+        let Plan { mut wanted, settled, newest_ready, hopeless } = plan(&self.release, |digest| self.fares(digest));
+        let urgency = self.load.fit(&mut wanted);
+        self.started |= settled && urgency.is_some();
         let gone = self.release.lists().is_empty();
         let release = Arc::clone(&self.release);
         self.versions.retain_mut(|tracked| {
@@ -99,12 +180,29 @@ impl Kept {
         });
         for wanted in &wanted {
             if !self.versions.iter().any(|t| t.digest == wanted.digest) {
-                self.versions.push(Tracked::new(self.name.clone(), wanted.version, wanted.digest));
+                let quiet = self.load != Load::Always;
+                self.versions.push(Tracked::new(self.name.clone(), wanted.version, wanted.digest, quiet));
             }
         }
-        self.settled |= hopeless || !self.serving().is_empty();
-        let waiting = |w: &Wanted| self.tracked(&w.digest).is_some_and(|t| *t.life.state() == State::Absent);
-        wanted.iter().filter(|w| waiting(w)).copied().collect()
+        self.settled |= hopeless || urgency.is_none() || !self.serving().is_empty();
+        let Some(urgency) = urgency else { return Vec::new() };
+        let waiting = |w: &&Wanted| self.tracked(&w.digest).is_some_and(|t| *t.life.state() == State::Absent);
+        // What is only kept is not loaded on demand.
+        let waiting = wanted.iter().filter(waiting).filter(|w| self.load == Load::Always || w.rank < RANK_KEPT);
+        waiting.map(|w| Wanted { rank: w.rank + urgency as u8 * (RANK_KEPT + 1), ..*w }).collect()
+    }
+
+    /// Brings how it is loaded in line with what it holds.
+    pub fn review(&mut self) {
+        let (resident, under_way) = (self.is_resident(), self.is_under_way());
+        match &mut self.load {
+            Load::Always | Load::Cold => {}
+            // Nothing came of it, and it is not tried again before it is asked for again.
+            Load::Asked { .. } if !resident && !under_way => self.load = Load::Cold,
+            // Whoever waited has it: what comes now is another version, which can wait for those that calls wait for.
+            Load::Asked { urgency, .. } if !under_way => *urgency = Urgency::Change,
+            Load::Asked { .. } => {}
+        }
     }
 
     /// The version with this digest.
@@ -157,7 +255,7 @@ impl Kept {
             release: Arc::clone(&self.release),
             serving: self.serving(),
             held: self.versions.iter().filter_map(|t| t.servable.clone()).collect(),
-            states: self.versions.iter().map(Tracked::known).collect(),
+            states: self.versions.iter().map(|t| t.known(&self.load)).collect(),
         }
     }
 
@@ -169,7 +267,8 @@ impl Kept {
             entry.who.clear();
             entry.why.clear();
         }
-        ModelReport { model: self.name.clone(), release, versions: self.versions.iter().map(Tracked::report).collect() }
+        let versions = self.versions.iter().map(|t| t.report(&self.load)).collect();
+        ModelReport { model: self.name.clone(), release, versions }
     }
 
     fn serving(&self) -> Vec<release::Serve> {
@@ -186,9 +285,33 @@ impl Kept {
     }
 }
 
+impl Load {
+    /// Adds versions that are named to those that a release wants, and leaves out what is not even looked at. How urgent it
+    /// is to load them; none where they are not to be loaded.
+    fn fit(&self, wanted: &mut Vec<Wanted>) -> Option<Urgency> {
+        match self {
+            Load::Always => Some(Urgency::Call),
+            Load::Cold => {
+                wanted.retain(|w| w.rank < RANK_KEPT);
+                None
+            }
+            Load::Asked { urgency, named } => {
+                for &(version, digest) in named {
+                    match wanted.iter_mut().find(|w| w.digest == digest) {
+                        Some(known) => known.rank = 0,
+                        None => wanted.push(Wanted { version, digest, rank: 0 }),
+                    }
+                }
+                Some(*urgency)
+            }
+        }
+    }
+}
+
 impl Tracked {
-    fn new(model: ModelName, version: Version, digest: Digest) -> Self {
-        Self { model, version, digest, life: Life::default(), servable: None, queued: None, job: None, told: None }
+    fn new(model: ModelName, version: Version, digest: Digest, quiet: bool) -> Self {
+        let life = Life::default();
+        Self { model, version, digest, life, servable: None, queued: None, job: None, told: None, quiet }
     }
 
     /// Takes an event, and says so in one line; one that can't be is a fault of ours, and changes nothing. Always true.
@@ -203,19 +326,24 @@ impl Tracked {
             Err(error) => tracing::error!(%model, %version, %error, "version: out of order"),
             Ok(()) if unchanged => tracing::debug!(%model, %version, state, reason, "version: looked at again"),
             Ok(()) if state == "failed" => tracing::warn!(%model, %version, state, reason, "version"),
+            Ok(()) if self.quiet => tracing::debug!(%model, %version, state, "version"),
             Ok(()) => tracing::info!(%model, %version, state, "version"),
         }
         true
     }
 
-    fn known(&self) -> Known {
+    fn known(&self, load: &Load) -> Known {
         let (state, reason) = self.life.reported();
         let retried = matches!(self.life.state(), State::Failed { cause: Cause::Passing | Cause::Lacking, .. });
-        Known { version: self.version, digest: self.digest, state, reason: reason.to_owned(), retried }
+        let (cold, absent) = (*load == Load::Cold, *self.life.state() == State::Absent);
+        // Of a model that nobody asks for, what failed is tried again when someone does.
+        let state = if cold && absent { VersionState::Absent } else { state };
+        let comes = matches!(self.life.state(), State::Working(_)) || absent && (cold || self.queued.is_some());
+        Known { version: self.version, digest: self.digest, state, reason: reason.to_owned(), retried, comes }
     }
 
-    fn report(&self) -> VersionReport {
-        let Known { version, digest, state, reason, .. } = self.known();
+    fn report(&self, load: &Load) -> VersionReport {
+        let Known { version, digest, state, reason, .. } = self.known(load);
         let memory_bytes = self.servable.as_ref().map_or(0, |s| s.memory_bytes());
         VersionReport { version, digest, state, reason, memory_bytes }
     }

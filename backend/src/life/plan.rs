@@ -3,6 +3,9 @@
 use headgate_contract::release::{Release, Serve};
 use headgate_contract::{Digest, Version};
 
+/// The rank of what is only kept: nothing waits for it.
+pub const RANK_KEPT: u8 = 2;
+
 /// How a version fares, as far as planning is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fares {
@@ -93,7 +96,7 @@ fn kept(keep: usize, older: &[&[Serve]], fares: &impl Fn(&Digest) -> Fares, want
             if wanted.len() - before >= keep {
                 return;
             }
-            want(wanted, serve.version, serve.digest, 2);
+            want(wanted, serve.version, serve.digest, RANK_KEPT);
         }
     }
 }

@@ -15,6 +15,7 @@ mod invocations;
 mod life;
 mod link;
 mod mapped;
+mod on_demand;
 mod onnx;
 mod outages;
 mod processes;

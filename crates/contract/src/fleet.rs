@@ -13,7 +13,7 @@ pub const REGISTER_PATH: &str = "/fleet/v1/register";
 /// Path where a gateway tells a backend that loads on demand which models it is going to call.
 pub const WANT_PATH: &str = "/fleet/v1/want";
 /// The most models that a [`Want`] may name.
-pub const WANTED_MAX: usize = 1_000;
+pub const WANTED_MAX: usize = 200;
 /// The longest wait of a long poll, in milliseconds.
 pub const WAIT_MS_MAX: u64 = 30_000;
 

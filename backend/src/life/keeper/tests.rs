@@ -33,8 +33,16 @@ fn keeper(store: Store, dir: &Path) -> Keeper {
     let cache = Cache::new(dir.join("cache"), 1 << 20);
     let flags = BTreeMap::from([("store".to_owned(), store.url().to_string())]);
     let engines = Context::new(&Config::from_flags(flags).unwrap());
-    let workshop = Workshop { store, cache, metrics, engines, memory_used: Arc::default(), memory_bytes_max: 1 << 20 };
-    Keeper::new(views, workshop, 1, Duration::from_secs(15))
+    let workshop = Workshop {
+        store,
+        cache,
+        metrics,
+        engines,
+        memory_used: Arc::default(),
+        memory_bytes_max: 1 << 20,
+        makes_room: false,
+    };
+    Keeper::new(views, workshop, 1, Duration::from_secs(15), None)
 }
 
 #[tokio::test]
@@ -56,8 +64,12 @@ async fn who_hears_of_a_catalog_hears_of_its_releases() {
     assert!(report.models[0].model == model && report.models[0].release.strict);
 }
 
-/// Publishes and promotes a linear model of one feature.
+/// Publishes and promotes a linear model of one feature, `m`.
 async fn release(store: &Store, dir: &Path, weight: f64) -> Version {
+    release_of("m", store, dir, weight).await
+}
+
+async fn release_of(model: &str, store: &Store, dir: &Path, weight: f64) -> Version {
     let bytes = format!(
         r#"{{"format":"headgate-linear/1","features":["x"],"weights":[{weight}],"bias":1.0,"link":"identity"}}"#
     );
@@ -65,8 +77,8 @@ async fn release(store: &Store, dir: &Path, weight: f64) -> Version {
     std::fs::write(&file, &bytes).unwrap();
     let output = Output { name: "y".into(), role: Role::Value, dtype: Dtype::Fp64, width: 1, classes: vec![] };
     let new = NewVersion {
-        model: "m".parse().unwrap(),
-        build_key: Digest::of(&bytes),
+        model: model.parse().unwrap(),
+        build_key: Digest::of_parts([model.as_bytes(), bytes.as_bytes()]),
         engine: EngineSpec { name: "linear".into(), ..EngineSpec::default() },
         signature: Signature { inputs: vec![Input::numeric("x")], outputs: vec![output] },
         golden: None,
@@ -77,7 +89,7 @@ async fn release(store: &Store, dir: &Path, weight: f64) -> Version {
         who: "me".to_owned(),
     };
     let version = headgate_registry::publish(store, new, &mut |_| {}).await.unwrap().version;
-    let model = "m".parse().unwrap();
+    let model = model.parse().unwrap();
     let promotion = Promotion { model, version, weight: None, condition: None, force: true, why: String::new() };
     promote(store, promotion, "me").await.unwrap();
     version
@@ -281,6 +293,41 @@ async fn a_store_that_forbids_or_hangs_takes_nothing_from_what_is_served() {
         keeper.rests().await;
         assert_eq!(keeper.tells().1, [3], "{fault:?}");
     }
+}
+
+#[tokio::test]
+async fn a_model_with_calls_in_flight_makes_no_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path()).await;
+    for model in ["m", "n"] {
+        release_of(model, &store, dir.path(), 0.5).await;
+    }
+    let demand = Arc::new(Demand::default());
+    let on_demand = OnDemand { demand: Arc::clone(&demand), models_max: 1 };
+    let mut keeper = Keeper { on_demand: Some(on_demand), ..keeper(store.clone(), dir.path()) };
+    keeper.sees(&store).await;
+    let held = |keeper: &Keeper, model: &str| {
+        keeper.out.snapshot.load().get(&model.parse().unwrap()).unwrap().held.first().cloned()
+    };
+    let call = async |keeper: &mut Keeper, model: &str| {
+        demand.ask(&model.parse().unwrap(), None);
+        let mut touched = HashSet::new();
+        keeper.answer_asks(&mut touched);
+        keeper.settle(touched);
+        keeper.rests().await;
+        held(keeper, model)
+    };
+    let in_flight = call(&mut keeper, "m").await;
+    assert!(in_flight.is_some() && keeper.ready);
+    assert!(call(&mut keeper, "n").await.is_none() && held(&keeper, "m").is_some());
+    drop(in_flight);
+    let mut touched = HashSet::new();
+    tokio::time::sleep(ROOM_AGAIN).await;
+    keeper.wake(&mut touched);
+    keeper.settle(touched);
+    keeper.rests().await;
+    assert!(held(&keeper, "n").is_some() && held(&keeper, "m").is_none());
+    assert_eq!((keeper.residents.count(), keeper.queue.len()), (1, 0));
 }
 
 /// The keys of all objects below a folder.
