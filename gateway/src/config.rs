@@ -5,7 +5,7 @@ mod written;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use headgate_balance::{admit, budget, choose, life, limit, load, outlier, share, zone};
+use headgate_balance::{admit, budget, choose, life, limit, load, outlier, place, share, zone};
 use headgate_contract::ModelName;
 use headgate_contract::config::{ConfigError, Sources, read};
 
@@ -145,6 +145,8 @@ pub struct Fleet {
     pub zone: zone::Rules,
     /// Who is refused where there is not room for all.
     pub share: share::Rules,
+    /// How many backends hold a model that they load on demand.
+    pub place: place::Rules,
 }
 
 /// How often a call is tried.
@@ -232,6 +234,8 @@ mod tests {
             ("[fleet]\nlimit_min = 10\nlimit_max = 5", "fleet.limit_min"),
             ("[fleet]\nlimit_tolerance = -0.5", "fleet.limit_tolerance"),
             ("[fleet]\nlimit_wait_ms = 0", "fleet.limit_wait_ms"),
+            ("[place]\nreplicas_min = 5\nreplicas_max = 2", "place.replicas_max"),
+            ("[place]\nreplica_work = 0.0", "place.replica_work"),
             ("[retry]\nattempts_max = 0", "retry.attempts_max"),
             ("[retry]\nratio = -1.0", "retry.ratio"),
             ("[log]\nfilter = \"info,=x=y\"", "log.filter"),

@@ -6,6 +6,7 @@ mod costs;
 mod heads;
 mod members;
 mod model;
+mod place;
 mod plan;
 mod snapshot;
 mod subsets;
@@ -50,6 +51,7 @@ pub struct Fleet {
     writer: Mutex<()>,
     listed: Mutex<Listed>,
     heads: Mutex<Heads>,
+    wants: Mutex<place::Wants>,
     started: Instant,
     next_id: AtomicU64,
     /// Models whose name is a label in metrics.
@@ -89,6 +91,7 @@ impl Fleet {
             writer: Mutex::default(),
             listed: Mutex::default(),
             heads: Mutex::default(),
+            wants: Mutex::default(),
             started: Instant::now(),
             next_id: AtomicU64::new(1),
             named: AtomicUsize::new(0),

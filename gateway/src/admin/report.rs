@@ -181,7 +181,7 @@ fn backend(seen: &Seen, config: &Config, now: u64) -> BackendState {
 }
 
 fn model(edge: &Edge, snapshot: &Snapshot, model: &Model, now: u64) -> ModelState {
-    let plan = model.plan(snapshot, now, &edge.config.load().fleet.admit);
+    let plan = model.plan(snapshot, now, &edge.config.load().fleet);
     let (serves, current, why) = match plan {
         Err(refusal) => (Vec::new(), false, refusal.message),
         Ok(plan) => {
@@ -189,7 +189,7 @@ fn model(edge: &Edge, snapshot: &Snapshot, model: &Model, now: u64) -> ModelStat
                 version: serve.version,
                 digest: serve.digest,
                 weight: serve.weight,
-                backends: planned.backends.iter().map(|seen| seen.backend.name()).collect(),
+                backends: planned.backends.iter().take(planned.first).map(|seen| seen.backend.name()).collect(),
             });
             let why = match (plan.current, plan.panic) {
                 (_, true) => "too few backends serve: ejected, silent or draining backends are tried",

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use headgate_balance::{admit, budget, choose, life, limit, load, outlier, share, zone};
+use headgate_balance::{admit, budget, choose, life, limit, load, nanos, outlier, place, share, zone};
 use headgate_contract::config::ConfigError;
 use headgate_contract::fleet::{WAIT_MS_MAX, is_zone};
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,7 @@ pub(super) struct Written {
     discovery: DiscoveryWritten,
     limits: LimitsWritten,
     fleet: FleetWritten,
+    place: PlaceWritten,
     retry: RetryWritten,
     log: LogWritten,
 }
@@ -145,6 +146,16 @@ section!(
     }
 );
 section!(
+    /// `[place]`
+    PlaceWritten {
+        replicas_min: u32 = place::Rules::default().min,
+        replicas_max: u32 = place::Rules::default().max,
+        replica_work: f64 = place::Rules::default().work,
+        replica_slack: f64 = place::Rules::default().slack,
+        work_decay_ms: u64 = place::Rules::default().decay / nanos(1),
+    }
+);
+section!(
     /// `[retry]`
     RetryWritten {
         attempts_max: u32 = 3,
@@ -173,7 +184,7 @@ impl Written {
             admin: self.admin.mean()?,
             discovery: self.discovery.mean()?,
             limits: self.limits.mean()?,
-            fleet: self.fleet.mean()?,
+            fleet: self.fleet.mean(self.place.mean()?)?,
             retry: self.retry.mean()?,
             log: self.log.mean()?,
         })
@@ -281,8 +292,31 @@ impl LimitsWritten {
     }
 }
 
+impl PlaceWritten {
+    fn mean(self) -> Result<place::Rules, ConfigError> {
+        if self.replicas_min == 0 || self.replicas_min > self.replicas_max {
+            return refuse(format!(
+                "'place.replicas_min' is {}: 1 to 'place.replicas_max' expected, which is {}",
+                self.replicas_min, self.replicas_max
+            ));
+        }
+        if !(1e-3..=1e6).contains(&self.replica_work) {
+            return refuse(format!("'place.replica_work' is {}: 0.001 or more expected", self.replica_work));
+        }
+        part("place.replica_slack", self.replica_slack)?;
+        time("place.work_decay_ms", self.work_decay_ms)?;
+        Ok(place::Rules {
+            min: self.replicas_min,
+            max: self.replicas_max,
+            work: self.replica_work,
+            slack: self.replica_slack,
+            decay: nanos(self.work_decay_ms),
+        })
+    }
+}
+
 impl FleetWritten {
-    fn mean(self) -> Result<Fleet, ConfigError> {
+    fn mean(self, place: place::Rules) -> Result<Fleet, ConfigError> {
         if self.probe_ms > WAIT_MS_MAX {
             return refuse(format!("'fleet.probe_ms' is {}: at most {WAIT_MS_MAX}", self.probe_ms));
         }
@@ -364,6 +398,7 @@ impl FleetWritten {
                 settle_ms: self.latency_decay_ms.saturating_mul(2),
             },
             share: share::Rules { free: self.free_share },
+            place,
         })
     }
 }

@@ -175,6 +175,15 @@ impl Came {
         }
     }
 
+    /// Whether the call waited for its model to be loaded.
+    pub(super) fn has_waited(&self) -> bool {
+        let headers = match self {
+            Came::Http(reply) => &reply.head.headers,
+            Came::Link(answer) => &answer.headers,
+        };
+        headers.contains_key(ours::WAITED_MS)
+    }
+
     /// Whether all of it is here.
     pub(super) fn is_whole(&self) -> bool {
         match self {

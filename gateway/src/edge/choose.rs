@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use headgate_balance::Nanos;
 use headgate_balance::choose::{Among, in_order, weight};
+use headgate_balance::{Nanos, place};
 use headgate_contract::release::{draw, sticky_draw};
 use headgate_contract::route::{Choice, Target};
 use headgate_contract::{Kind, Release, Version};
@@ -33,9 +33,9 @@ impl Chosen {
             return Ok(());
         }
         let (door, _) = Door::of(call.method.as_str(), call.path.path(), &call.headers)?;
-        let takes = |seen: &&Seen| seen.backend.upstream.foreign().is_none_or(|foreign| foreign.takes(door));
-        let backends: Vec<Seen> = self.planned.backends.iter().filter(takes).cloned().collect();
-        if backends.is_empty() {
+        let takes = |seen: &Seen| seen.backend.upstream.foreign().is_none_or(|foreign| foreign.takes(door));
+        let taking = self.planned.backends.iter().filter(|seen| takes(seen)).count();
+        if taking == 0 {
             let mut servers: Vec<&str> = self.planned.backends.iter().filter_map(Seen::server).collect();
             servers.sort_unstable();
             servers.dedup();
@@ -43,8 +43,8 @@ impl Chosen {
             let message = format!("model '{model}' is on servers ({servers}) that take no {}", door.words());
             return Err(Failed::new(Kind::Unsupported, message));
         }
-        if backends.len() < self.planned.backends.len() {
-            self.planned = Arc::new(self.planned.with(backends));
+        if taking < self.planned.backends.len() {
+            self.planned = Arc::new(self.planned.only(takes));
         }
         Ok(())
     }
@@ -60,7 +60,8 @@ impl Edge {
             return Ok(Chosen { model: Arc::clone(model), planned });
         }
         let config = self.config.load();
-        let plan = model.plan(&snapshot, self.fleet.now(), &config.fleet.admit)?;
+        let plan = model.plan(&snapshot, self.fleet.now(), &config.fleet)?;
+        self.fleet.want(plan.wants(), &model.name);
         let planned = drawn(&plan, model, headers)?;
         Ok(Chosen { model: Arc::clone(model), planned })
     }
@@ -73,7 +74,7 @@ impl Edge {
         let snapshot = self.fleet.snapshot();
         let model = find(&snapshot, target)?;
         let config = self.config.load();
-        let plan = model.plan(&snapshot, self.fleet.now(), &config.fleet.admit)?;
+        let plan = model.plan(&snapshot, self.fleet.now(), &config.fleet)?;
         let most = plan.serve.iter().zip(&plan.planned).max_by_key(|(serve, _)| serve.weight);
         let (_, planned) = most.ok_or_else(|| empty(model))?;
         Ok(Chosen { model: Arc::clone(model), planned: Arc::clone(planned) })
@@ -99,12 +100,32 @@ impl Edge {
         let snapshot = self.fleet.snapshot();
         let model = find(&snapshot, target)?;
         let config = self.config.load();
-        let plan = model.plan_without(missing, &snapshot, self.fleet.now(), &config.fleet.admit)?;
+        let plan = model.plan_without(missing, &snapshot, self.fleet.now(), &config.fleet)?;
         Ok(Chosen { model: Arc::clone(model), planned: drawn(&plan, model, headers)? })
     }
 
-    /// Chooses a backend that was not tried and gets calls now, for an attempt beside another one.
-    pub(super) fn choose_beside(&self, planned: &Planned, tried: &[u64], own: Nanos) -> Option<Arc<Backend>> {
+    /// A call came: how much a model has to do decides how many backends load it.
+    pub(super) fn demanded(&self, chosen: &Chosen, call: &Call, bytes: usize, now: Instant, rules: &place::Rules) {
+        // Those that load on demand come behind the others.
+        if chosen.planned.backends.last().is_some_and(|seen| seen.member.is_some()) {
+            let took = chosen.expect(call, bytes as u64).took;
+            chosen.model.demand.add(took, self.fleet.nanos_at(now), rules);
+        }
+    }
+
+    /// Chooses a backend that was not tried and gets calls now, for an attempt beside another one; one that would have to
+    /// load the model only where the other one `is_lost`.
+    pub(super) fn choose_beside(
+        &self,
+        planned: &Planned,
+        tried: &[u64],
+        is_lost: bool,
+        own: Nanos,
+    ) -> Option<Arc<Backend>> {
+        let was_tried = |seen: &Seen| tried.contains(&seen.backend.id);
+        if !is_lost && planned.backends.iter().take(planned.ready).all(was_tried) {
+            return None;
+        }
         let backend = self.choose_backend(planned, tried, false, own)?;
         self.fleet.snapshot().backend(backend.id).is_some_and(|seen| seen.state.serves()).then_some(backend)
     }
@@ -126,14 +147,19 @@ impl Edge {
             let weight = seen.warms_since.map_or(1.0, |since| weight(Some(since), now_ms, rules.life.slow_start_ms));
             seen.backend.candidate(weight, now, &rules.load)
         };
-        let choose = |may: &dyn Fn(usize) -> bool| {
+        let choose_first = |may: &dyn Fn(usize) -> bool| {
             let open = |at: usize| may(at) && seen[at].backend.has_room(&rules.limit);
-            self.chooser.choose(seen.len(), open, candidate, own, &rules.choose, chance)
+            self.chooser.choose(planned.first, open, candidate, own, &rules.choose, chance)
+        };
+        // Where its places fail a model, the next one in its order.
+        let choose = |may: &dyn Fn(usize) -> bool| {
+            let open = |at: &usize| may(*at) && seen[*at].backend.has_room(&rules.limit);
+            choose_first(may).or_else(|| (planned.first..seen.len()).find(open))
         };
         let chosen = self
             .fleet
             .preferred(planned, !tried.is_empty(), &rules.zone, chance)
-            .and_then(|preferred| choose(&|at| seen[at].state.serves() && preferred.takes(&seen[at])));
+            .and_then(|preferred| choose_first(&|at| seen[at].state.serves() && preferred.takes(&seen[at])));
         let chosen = chosen.or_else(|| {
             in_order(!tried.is_empty(), again, |among| match among {
                 Among::UntriedThatServe => {

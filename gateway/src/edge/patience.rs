@@ -146,7 +146,8 @@ impl Edge {
                     }
                 }
                 First::Impatience(reason) => {
-                    let next = self.choose_beside(&chosen.planned, &run.tried, own);
+                    let is_lost = reason == Reason::Lost;
+                    let next = self.choose_beside(&chosen.planned, &run.tried, is_lost, own);
                     if next.is_some() && run.attempts.give_up(reason, config.retry.attempts_max, take) {
                         metrics::given_up(reason);
                         run.next = next;

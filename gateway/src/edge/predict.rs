@@ -58,6 +58,7 @@ impl Edge {
         let deadline = now + call.timeout.unwrap_or(config.limits.deadline);
         let _let_in = self.let_in(&entry.caller, &config)?;
         self.budget.request(&config.retry.budget);
+        self.demanded(&chosen, call, body.len(), now, &config.fleet.place);
         let (mut run, mut again) = (Run::default(), false);
         let mut last = Err(Failed::new(Kind::Unavailable, nobody(&chosen)));
         loop {
@@ -193,6 +194,8 @@ impl Edge {
         let too_late = kind == Some(Kind::DeadlineExceeded) && is_too_late(in_flight.began, &self.config.load());
         match bytes.filter(|_| came.is_whole()) {
             _ if kind == Some(Kind::Overloaded) || too_late => in_flight.choked(load),
+            // It says nothing of the backend how long a model took to be loaded.
+            _ if kind == Some(Kind::Loading) || came.has_waited() => in_flight.forget(),
             _ if at_fault || refused => in_flight.failed(load),
             Some(bytes) if status.is_success() => self.learn(call, chosen, in_flight, bytes, &came),
             // What came without being scored says nothing of how long that takes.
@@ -201,6 +204,8 @@ impl Edge {
         let answer = Answer::of(came, chosen, backend, call.other_model(chosen));
         match kind {
             Some(Kind::Overloaded) => Outcome::Again(Failure::Overloaded, Ok(answer)),
+            // It had the call wait for that as long as could be: another one would begin anew.
+            Some(Kind::Loading) if backend.member().is_some() => Outcome::Done(answer),
             _ if refused => Outcome::Again(Failure::Refused, Ok(answer)),
             _ => Outcome::Done(answer),
         }

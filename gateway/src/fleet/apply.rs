@@ -25,6 +25,7 @@ impl Fleet {
         backend.rename(&report.instance);
         backend.runs_in(&report.zone, report.cores);
         backend.told_load(report.in_flight);
+        backend.told_room(report.on_demand);
         let fresh = {
             let mut said = lock(&backend.said);
             let fresh = said.cursor.as_deref().is_none_or(|before| boot(before) != boot(&report.cursor));
@@ -250,7 +251,7 @@ mod tests {
         let mut loading = model("a");
         loading.versions.iter_mut().for_each(|version| version.state = VersionState::Loading);
         fleet.heard(&one, &report("x.1", true, vec![loading], &[]));
-        let rules = fleet.config.load().fleet.admit;
+        let rules = fleet.config.load().fleet.clone();
         let plan = || {
             let snapshot = fleet.snapshot();
             let found = snapshot.model(&"a".parse().unwrap()).unwrap();

@@ -3,14 +3,15 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use headgate_balance::choose::Candidate;
 use headgate_balance::cost::Expected;
 use headgate_balance::life::Life;
 use headgate_balance::limit::{self, Limit};
 use headgate_balance::load::{self, Ended, Load, Observed};
+use headgate_balance::place::Member;
 use headgate_balance::{Millis, Nanos, outlier};
-use headgate_contract::fleet::{CatalogSeen, is_zone};
+use headgate_contract::fleet::{CatalogSeen, OnDemand, is_zone};
 use http::HeaderValue;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -58,6 +59,10 @@ pub struct Backend {
     /// It fell silent, was ejected or is gone: what is in flight there may be lost.
     pub(super) out: Notify,
     pub(super) stop: CancellationToken,
+    /// Its part in placing models, where it loads them on demand.
+    member: ArcSwapOption<Member>,
+    /// Whether its models were given other places, while it drains.
+    pub(super) is_replaced: AtomicBool,
 }
 
 /// What it said of itself.
@@ -140,6 +145,8 @@ impl Backend {
             poke: Notify::new(),
             out: Notify::new(),
             stop,
+            member: ArcSwapOption::empty(),
+            is_replaced: AtomicBool::new(false),
         };
         if let Some(name) = name {
             backend.rename(name);
@@ -187,6 +194,19 @@ impl Backend {
     pub(super) fn is_far(&self, own: &str) -> bool {
         let zone = self.zone.load();
         !own.is_empty() && !zone.is_empty() && **zone != own
+    }
+
+    /// It said whether it loads models on demand, under the name that it has now.
+    pub(super) fn told_room(&self, room: Option<OnDemand>) {
+        let member = room.map(|room| Member::new(&self.name.load().text, room.memory_bytes_max as f64));
+        if member != self.member() {
+            self.member.store(member.map(Arc::new));
+        }
+    }
+
+    /// Its part in placing models, where it loads them on demand.
+    pub fn member(&self) -> Option<Member> {
+        self.member.load().as_deref().copied()
     }
 
     /// What it said of itself.

@@ -122,6 +122,8 @@ impl Fleet {
                 upstream.tend(&self.threads, config.fleet.link_connections, config.fleet.connect_timeout);
             }
         }
+        self.replace_leaving();
+        self.tell_wants();
         if !gone.is_empty() {
             // Its models may be many.
             let fleet = Arc::clone(self);
@@ -150,8 +152,8 @@ impl Fleet {
         let panic = panic(&mut backends, &config.fleet.life);
         let before = self.snapshot.load_full();
         let same = |a: &Seen, b: &Seen| {
-            (a.backend.id, a.state, a.round, a.far, a.outside, a.warms_since)
-                == (b.backend.id, b.state, b.round, b.far, b.outside, b.warms_since)
+            (a.backend.id, a.state, a.round, a.far, a.outside, a.warms_since, a.member)
+                == (b.backend.id, b.state, b.round, b.far, b.outside, b.warms_since, b.member)
         };
         if backends.len() == before.backends.len()
             && backends.iter().zip(before.backends.iter()).all(|(a, b)| same(a, b))
@@ -263,7 +265,8 @@ fn see(backend: &Arc<Backend>, now: Millis, config: &Config) -> Seen {
     let warms_since = if state == State::Warming { life.ready_since() } else { None };
     let hangs = state == State::Pending && life.hangs();
     drop(life);
-    Seen { backend: Arc::clone(backend), state, round: state.round(), hangs, far, outside, warms_since }
+    let (backend, member) = (Arc::clone(backend), backend.member());
+    Seen { backend, state, round: state.round(), hangs, far, outside, warms_since, member }
 }
 
 /// Whether too few serve; then the others that may be alive are tried in the first round, too.

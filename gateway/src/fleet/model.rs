@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use arc_swap::ArcSwapOption;
 use headgate_balance::Millis;
+use headgate_balance::place::Demand;
 use headgate_contract::fleet::{CatalogSeen, ModelReport, VersionReport, VersionState};
 use headgate_contract::{Digest, ModelName, Release, Version};
 
@@ -24,6 +25,8 @@ pub struct Model {
     pub label: Arc<Label>,
     /// What its calls cost.
     pub costs: Arc<Costs>,
+    /// What it has to do, and how many backends that load on demand are to hold it for that.
+    pub demand: Arc<Demand>,
     from: Option<(String, u64)>,
     /// Since when each version has been ready anywhere.
     pub(super) ready_since: Vec<(Version, Digest, Millis)>,
@@ -62,6 +65,7 @@ impl Model {
             on: Vec::new(),
             label: Arc::new(label),
             costs: Arc::default(),
+            demand: Arc::default(),
             from: None,
             ready_since: Vec::new(),
             plan: ArcSwapOption::empty(),
@@ -97,6 +101,7 @@ impl Model {
             on: self.on.iter().filter(|held| held.backend != backend).cloned().collect(),
             label: Arc::clone(&self.label),
             costs: Arc::clone(&self.costs),
+            demand: Arc::clone(&self.demand),
             from: self.from.clone(),
             ready_since: Vec::new(),
             plan: ArcSwapOption::empty(),
@@ -127,6 +132,13 @@ impl Model {
     /// Whether a backend has anything of it.
     pub fn is_on(&self, backend: u64) -> bool {
         self.on.iter().any(|held| held.backend == backend)
+    }
+
+    /// Where a version is on a backend that reported it.
+    pub(super) fn state_on(&self, backend: u64, version: Version, digest: Digest) -> Option<VersionState> {
+        let held = self.on.iter().find(|held| held.backend == backend)?;
+        let report = held.versions.iter().find(|report| report.version == version && report.digest == digest)?;
+        Some(report.state)
     }
 
     /// A version's reports, with the backends' ids.

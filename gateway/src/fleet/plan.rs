@@ -5,21 +5,26 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use headgate_balance::life::State;
-use headgate_balance::{Millis, admit};
+use headgate_balance::{Millis, admit, nanos};
 use headgate_contract::fleet::VersionState;
 use headgate_contract::release::{self, Serve};
 use headgate_contract::route::Choice;
 use headgate_contract::{Digest, Kind, Version};
 use http::HeaderValue;
 
+use super::place::Field;
 use super::{Model, Seen, Snapshot};
+use crate::config;
 
 /// Reasons that an answer quotes.
 const REASONS_MAX: usize = 3;
 /// Rounds of backends, as [`State::round`] numbers them.
 const ROUNDS: u8 = 3;
+/// After so long, backends are told again what they were to load.
+const WANT_AGAIN_MS: Millis = 1_000;
 
 /// What is served of a model now.
 #[derive(Debug)]
@@ -32,6 +37,10 @@ pub struct Plan {
     pub current: bool,
     /// Whether too few that serve hold it: ejected, silent or draining backends are tried.
     pub panic: bool,
+    /// Backends that are to be told to load it, by id.
+    wants: Vec<u64>,
+    /// Whether they were.
+    told: AtomicBool,
 }
 
 /// A plan, or why there is none, and how long that holds.
@@ -39,6 +48,9 @@ pub struct Plan {
 pub(super) struct Kept {
     epoch: u64,
     until: Millis,
+    /// Whether it depends on how many backends are to hold it, and how many these were.
+    is_placed: bool,
+    replicas: u32,
     plan: Result<Arc<Plan>, Refusal>,
 }
 
@@ -53,28 +65,53 @@ pub struct Planned {
     pub version_header: HeaderValue,
     /// The digest as a header's value.
     pub digest_header: HeaderValue,
-    /// The backends.
+    /// The backends: those among which one is chosen, then those that are tried one after another where that fails.
     pub backends: Vec<Seen>,
-    /// How many of them serve, by whether they are far, and whether outside.
+    /// How many of those that are chosen among serve, by whether they are far, and whether outside.
     pub serve: [[usize; 2]; 2],
+    /// How many are chosen among.
+    pub first: usize,
+    /// How many have it ready: these come before the others. 0: the one that is called loads it.
+    pub ready: usize,
+}
+
+impl Plan {
+    /// Backends that are to be told to load the model, by id: once.
+    pub fn wants(&self) -> &[u64] {
+        match self.wants.is_empty() || self.told.load(Relaxed) || self.told.swap(true, Relaxed) {
+            true => &[],
+            false => &self.wants,
+        }
+    }
 }
 
 impl Planned {
     fn new(version: Version, digest: Digest, backends: Vec<Seen>) -> Self {
+        let all = backends.len();
+        Self::among(version, digest, backends, all, all)
+    }
+
+    /// The first of some backends are chosen among; so many of them have it ready.
+    pub(super) fn among(version: Version, digest: Digest, backends: Vec<Seen>, first: usize, ready: usize) -> Self {
         let digest_header = HeaderValue::try_from(digest.to_string());
         // A digest is hex digits, which any header can hold.
         let digest_header = digest_header.unwrap_or_else(|_| HeaderValue::from_static(""));
         let mut serve = [[0; 2]; 2];
-        for seen in backends.iter().filter(|seen| seen.state.serves()) {
+        for seen in backends.iter().take(first).filter(|seen| seen.state.serves()) {
             serve[usize::from(seen.far)][usize::from(seen.outside)] += 1;
         }
         let version_header = version.get().into();
-        Self { version, digest, version_header, digest_header, backends, serve }
+        Self { version, digest, version_header, digest_header, backends, serve, first, ready }
     }
 
-    /// The same on other backends.
-    pub(crate) fn with(&self, backends: Vec<Seen>) -> Self {
-        Self::new(self.version, self.digest, backends)
+    /// The same on those of its backends that a call may go to.
+    pub(crate) fn only(&self, may: impl Fn(&Seen) -> bool) -> Self {
+        let count = |of: usize| self.backends.iter().take(of).filter(|seen| may(seen)).count();
+        let (first, ready) = (count(self.first), count(self.ready));
+        let backends: Vec<Seen> = self.backends.iter().filter(|seen| may(seen)).cloned().collect();
+        // Where none is left of those that are chosen among, the next one is.
+        let first = first.max(1).min(backends.len());
+        Self::among(self.version, self.digest, backends, first, ready)
     }
 }
 
@@ -90,17 +127,24 @@ pub struct Refusal {
 
 impl Model {
     /// What is served of it now.
-    pub fn plan(&self, snapshot: &Snapshot, now: Millis, rules: &admit::Rules) -> Result<Arc<Plan>, Refusal> {
+    pub fn plan(&self, snapshot: &Snapshot, now: Millis, rules: &config::Fleet) -> Result<Arc<Plan>, Refusal> {
         let kept = self.plan.load();
         if let Some(kept) = &*kept
             && kept.epoch == snapshot.epoch
             && now < kept.until
+            && (!kept.is_placed || kept.replicas == self.demand.members(nanos(now), &rules.place))
         {
             return kept.plan.clone();
         }
         let until = Cell::new(Millis::MAX);
         let plan = self.make_plan(snapshot, now, rules, None, &until).map(Arc::new);
-        let kept = Kept { epoch: snapshot.epoch, until: until.get(), plan: plan.clone() };
+        let kept = Kept {
+            epoch: snapshot.epoch,
+            until: until.get(),
+            is_placed: snapshot.backends.iter().any(|seen| seen.member.is_some()),
+            replicas: self.demand.members(nanos(now), &rules.place),
+            plan: plan.clone(),
+        };
         self.plan.store(Some(Arc::new(kept)));
         plan
     }
@@ -111,7 +155,7 @@ impl Model {
         missing: Version,
         snapshot: &Snapshot,
         now: Millis,
-        rules: &admit::Rules,
+        rules: &config::Fleet,
     ) -> Result<Plan, Refusal> {
         self.make_plan(snapshot, now, rules, Some(missing), &Cell::new(Millis::MAX))
     }
@@ -130,11 +174,13 @@ impl Model {
             return refuse(Kind::NotFound, format!("model '{}' has no version {version}", self.name));
         };
         for round in 0..ROUNDS {
-            for state in [VersionState::Ready, VersionState::Retiring] {
-                let backends = self.holders(snapshot, version, digest, round, state);
-                if !backends.is_empty() {
-                    return Ok(Planned::new(version, digest, backends));
-                }
+            let (planned, _) = Field::new(self, snapshot, round, 1).planned(version, digest);
+            if !planned.backends.is_empty() {
+                return Ok(planned);
+            }
+            let backends = self.retiring(snapshot, version, digest, round);
+            if !backends.is_empty() {
+                return Ok(Planned::new(version, digest, backends));
             }
         }
         Err(self.why(&[(version, digest)]))
@@ -155,66 +201,51 @@ impl Model {
         &self,
         snapshot: &Snapshot,
         now: Millis,
-        rules: &admit::Rules,
+        rules: &config::Fleet,
         missing: Option<Version>,
         until: &Cell<Millis>,
     ) -> Result<Plan, Refusal> {
-        // Ours should hold what is released; others hold what they want.
-        let is_foreign = self.is_foreign();
-        let should_hold = |seen: &Seen| match is_foreign {
-            true => self.is_on(seen.backend.id),
-            false => !seen.backend.is_foreign(),
-        };
         for round in 0..ROUNDS {
-            let of = snapshot.backends.iter().filter(|seen| seen.round == Some(round) && should_hold(seen)).count();
-            if of == 0 {
+            let field = Field::new(self, snapshot, round, self.demand.members(nanos(now), &rules.place));
+            if field.is_empty() {
                 continue;
             }
             let picked = release::pick(&self.release, |serve| {
                 if missing == Some(serve.version) {
                     return 0.0;
                 }
-                let ready = self.holders(snapshot, serve.version, serve.digest, round, VersionState::Ready).len();
+                let standing = field.standing(serve.version, serve.digest);
                 let since = now.saturating_sub(self.since(serve.version, serve.digest).unwrap_or(now));
-                if let Some(left) = admit::changes_in(ready, of, since, rules) {
+                if let Some(left) = admit::changes_in(standing.ready, standing.of, since, &rules.admit) {
                     until.set(until.get().min(now.saturating_add(left)));
                 }
-                admit::usable(ready, of, since, rules)
+                standing.usable(since, &rules.admit)
             });
             if let Some(picked) = picked {
+                let mut wants = Vec::new();
                 let planned = picked.serve.iter().map(|serve| {
-                    let backends = self.holders(snapshot, serve.version, serve.digest, round, VersionState::Ready);
-                    Arc::new(Planned::new(serve.version, serve.digest, backends))
+                    let (planned, missing) = field.planned(serve.version, serve.digest);
+                    wants.extend(missing);
+                    Arc::new(planned)
                 });
-                return Ok(Plan {
-                    planned: planned.collect(),
-                    serve: picked.serve.to_vec(),
-                    current: picked.current,
-                    panic: round > 0 || snapshot.panic,
-                });
+                let (planned, serve) = (planned.collect(), picked.serve.to_vec());
+                if !wants.is_empty() {
+                    until.set(until.get().min(now.saturating_add(WANT_AGAIN_MS)));
+                }
+                let (current, panic) = (picked.current, round > 0 || snapshot.panic);
+                return Ok(Plan { planned, serve, current, panic, wants, told: AtomicBool::new(false) });
             }
         }
         let served = self.release.serve.iter().map(|serve| (serve.version, serve.digest));
         Err(self.why(&served.collect::<Vec<_>>()))
     }
 
-    fn holders(
-        &self,
-        snapshot: &Snapshot,
-        version: Version,
-        digest: Digest,
-        round: u8,
-        state: VersionState,
-    ) -> Vec<Seen> {
-        let holds = |id: &u64| {
-            self.on
-                .iter()
-                .filter(|held| held.backend == *id)
-                .flat_map(|held| held.versions.iter())
-                .any(|report| report.version == version && report.digest == digest && report.state == state)
+    /// The backends of a round where a version is about to go, and still answers.
+    fn retiring(&self, snapshot: &Snapshot, version: Version, digest: Digest, round: u8) -> Vec<Seen> {
+        let retires = |seen: &&Seen| {
+            self.state_on(seen.backend.id, version, digest) == Some(VersionState::Retiring) && seen.round == Some(round)
         };
-        let in_round = snapshot.backends.iter().filter(|seen| seen.round == Some(round));
-        in_round.filter(|seen| holds(&seen.backend.id)).cloned().collect()
+        snapshot.backends.iter().filter(retires).cloned().collect()
     }
 
     fn since(&self, version: Version, digest: Digest) -> Option<Millis> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use headgate_balance::Millis;
 use headgate_balance::life::State;
+use headgate_balance::place::Member;
 use headgate_contract::ModelName;
 
 use super::{Backend, Model};
@@ -49,6 +50,8 @@ pub struct Seen {
     pub outside: bool,
     /// While it warms up: since when.
     pub warms_since: Option<Millis>,
+    /// Its part in placing models, where it loads them on demand.
+    pub member: Option<Member>,
 }
 
 impl Seen {

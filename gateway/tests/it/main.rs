@@ -14,6 +14,7 @@ mod lifecycle;
 mod limits;
 mod link;
 mod patience;
+mod place;
 mod process;
 mod release;
 mod retry;
