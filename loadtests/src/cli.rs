@@ -6,7 +6,9 @@ use clap::{Args, Parser, Subcommand};
 use headgate_loadtests::driver::schedule::Law;
 use headgate_loadtests::origin;
 use headgate_loadtests::report::Files;
-use headgate_loadtests::scenario::{kill_backend, many_models, positive, publish_to_serving, serving, swap_under_load};
+use headgate_loadtests::scenario::{
+    kill_backend, many_models, placement, positive, publish_to_serving, serving, swap_under_load,
+};
 
 /// Open-loop load, scenarios and faults against real Headgate processes.
 ///
@@ -36,6 +38,8 @@ pub(crate) enum Command {
     PublishToServing(publish_to_serving::Options),
     /// Train, publish and serve many scoped models: time and memory
     ManyModels(many_models::Options),
+    /// More models than a backend holds, one backend killed: what moves, what waits
+    Placement(placement::Options),
     /// Processor time and latency of several servers that answer the same calls
     Serving(serving::Options),
     /// A server whose every reply is the same: what stands behind the proxies of a bench

@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use headgate_loadtests::origin;
 use headgate_loadtests::report::Report;
-use headgate_loadtests::scenario::{kill_backend, many_models, publish_to_serving, serving, swap_under_load};
+use headgate_loadtests::scenario::{
+    kill_backend, many_models, placement, publish_to_serving, serving, swap_under_load,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 use cli::{Arguments, Command};
@@ -49,6 +51,7 @@ async fn scenario(command: &Command) -> Result<Report, Box<dyn Error>> {
         Command::KillBackend(options) => kill_backend::run(options).await?,
         Command::PublishToServing(options) => publish_to_serving::run(options).await?,
         Command::ManyModels(options) => many_models::run(options).await?,
+        Command::Placement(options) => placement::run(options).await?,
         Command::Serving(options) => serving::run(options).await?,
         // Answers until it is told to end.
         Command::Origin(options) => {

@@ -3,6 +3,7 @@
 mod capacity;
 pub mod kill_backend;
 pub mod many_models;
+pub mod placement;
 pub mod publish_to_serving;
 pub mod serving;
 mod stage;

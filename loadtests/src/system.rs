@@ -71,6 +71,16 @@ pub struct Backend {
 impl System {
     /// Starts a gateway that knows of `backends` backends, and the first `running` of those. Nothing is published yet.
     pub async fn start(options: &SystemOptions, backends: usize, running: usize) -> Result<Self, SystemError> {
+        Self::start_with(options, backends, running, &[]).await
+    }
+
+    /// The same, with settings of the backends: `key=value`.
+    pub async fn start_with(
+        options: &SystemOptions,
+        backends: usize,
+        running: usize,
+        settings: &[String],
+    ) -> Result<Self, SystemError> {
         let binary = binary::find(options.headgate.clone())?;
         let (dir, temporary) = folder(options.dir.as_deref()).map_err(SystemError::Dir)?;
         let store = options.store.clone().unwrap_or_else(|| format!("file://{}", dir.join("store").display()));
@@ -89,7 +99,7 @@ impl System {
         };
         for (at, address) in addresses[2..].iter().enumerate() {
             let name = format!("backend-{}", at + 1);
-            let program = system.headgate.backend(&system.dir, &name, *address);
+            let program = system.headgate.backend(&system.dir, &name, *address, settings);
             system.backends.push(Backend { name, address: *address, program, process: None });
         }
         for at in 0..running {

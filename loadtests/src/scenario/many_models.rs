@@ -50,7 +50,7 @@ pub async fn run(options: &Options) -> Result<Report, ScenarioError> {
 
     progress(&format!("training and publishing {} models", options.models));
     let started = Instant::now();
-    system.headgate.train_scopes(&data, "y", MODEL, "scope").await?;
+    system.headgate.train_scopes(&data, "y", MODEL, "scope", &[]).await?;
     let published = started.elapsed();
     progress(&format!("published after {:.1} s", published.as_secs_f64()));
     all_ready(&mut system, options.models as usize).await?;
@@ -120,12 +120,12 @@ fn resident_bytes(system: &System) -> Vec<u64> {
     system.backends.iter().map(of).collect()
 }
 
-fn name(scope: u32) -> String {
+pub(super) fn name(scope: u32) -> String {
     format!("scope-{scope:05}")
 }
 
 /// Rows of four numbers and a label that follows two of them, differently in each scope.
-fn csv(models: u32, rows: u32) -> String {
+pub(super) fn csv(models: u32, rows: u32) -> String {
     let mut random = StdRng::seed_from_u64(11);
     let mut text = "scope,x1,x2,x3,x4,y\n".to_owned();
     for scope in 0..models {

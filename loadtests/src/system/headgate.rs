@@ -36,11 +36,12 @@ impl Headgate {
         &self.store
     }
 
-    pub(super) fn backend(&self, dir: &Path, name: &str, listen: SocketAddr) -> Program {
+    pub(super) fn backend(&self, dir: &Path, name: &str, listen: SocketAddr, settings: &[String]) -> Program {
         let (listen, cache) = (listen.to_string(), format!("cache.dir={}", dir.join("cache").join(name).display()));
         let instance = format!("instance={name}");
-        let arguments =
+        let mut arguments =
             words!["backend", "--listen", listen, "--store", &self.store, "--set", cache, "--set", instance];
+        arguments.extend(settings.iter().flat_map(|setting| words!["--set", setting]));
         self.program(dir, name, arguments)
     }
 
@@ -66,10 +67,18 @@ impl Headgate {
         self.run(words!["publish", file, "--model", model, "--golden", golden]).await.map(drop)
     }
 
-    /// Trains a model for each value of a column and lets all of them serve.
-    pub async fn train_scopes(&self, data: &Path, target: &str, model: &str, by: &str) -> Result<(), SystemError> {
-        let arguments =
+    /// Trains a model for each value of a column, with these parameters, and lets all of them serve.
+    pub async fn train_scopes(
+        &self,
+        data: &Path,
+        target: &str,
+        model: &str,
+        by: &str,
+        parameters: &[&str],
+    ) -> Result<(), SystemError> {
+        let mut arguments =
             words!["train", "--data", data, "--target", target, "--model", model, "--scope-by", by, "--promote"];
+        arguments.extend(parameters.iter().flat_map(|parameter| words!["--param", parameter]));
         self.run(arguments).await.map(drop)
     }
 
