@@ -266,10 +266,26 @@ mod tests {
             Release { serve: vec![Serve { version: number(1), digest: digest(1), weight: 1 }], ..Release::new() };
         let mut backends = Vec::new();
         for (at, &(state, has)) in has.iter().enumerate() {
-            let backend = Arc::new(Backend::new(at as u64 + 1, "127.0.0.1:1", None, None, CancellationToken::new()));
+            let backend = Arc::new(Backend::new(
+                at as u64 + 1,
+                "127.0.0.1:1",
+                None,
+                None,
+                Arc::default(),
+                CancellationToken::new(),
+            ));
             let member = order.get(at).map(|at| members[*at]);
             let round = state.round();
-            backends.push(Seen { backend, state, round, hangs: false, far: false, warms_since: None, member });
+            backends.push(Seen {
+                backend,
+                state,
+                round,
+                hangs: false,
+                far: false,
+                outside: false,
+                warms_since: None,
+                member,
+            });
             let version = VersionReport {
                 version: number(1),
                 digest: digest(1),
