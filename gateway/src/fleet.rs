@@ -41,7 +41,7 @@ pub use subsets::Preferred;
 pub struct Fleet {
     config: Arc<ArcSwap<Config>>,
     /// What backends tell this gateway from others by: where it has no name, random, as two may share an address.
-    name: String,
+    name: Arc<str>,
     /// How backends are spoken to.
     tls: Arc<Tls>,
     snapshot: ArcSwap<Snapshot>,
@@ -84,7 +84,7 @@ impl Fleet {
         tls.follow(config.load().fleet.tls.as_ref());
         Arc::new(Self {
             config,
-            name: name.unwrap_or_else(|| format!("{:016x}", rand::random::<u64>())),
+            name: name.unwrap_or_else(|| format!("{:016x}", rand::random::<u64>())).into(),
             tls,
             snapshot: ArcSwap::from_pointee(Snapshot::default()),
             models: Mutex::default(),

@@ -23,10 +23,10 @@ use tokio::time::Instant;
 use crate::foreign::Foreign;
 use crate::workers::Threads;
 use connection::Connection;
-use link::{Ended, Links};
+use link::{Ended, Links, To};
 use tls::Tls;
 
-pub use link::Answer;
+pub use link::{Answer, Left};
 pub use small::{SentHeads, Small};
 
 pub use body::{Body, BodyError, Streaming};
@@ -205,10 +205,18 @@ impl Upstream {
 
     /// Keeps links open: one for each of our threads and as many as serve the backend best, `most` at most; one more
     /// each time. Only ours take them.
-    pub fn tend(&self, threads: &Threads, most: usize, connect_timeout: Duration) {
+    /// The gateway's name is told there.
+    pub fn tend(&self, threads: &Threads, name: &Arc<str>, most: usize, connect_timeout: Duration) {
         if self.foreign.is_none() {
-            self.links.tend(threads, &self.address, most, connect_timeout, &self.tls);
+            let to =
+                To { address: Arc::from(self.address.as_str()), name: Arc::clone(name), tls: Arc::clone(&self.tls) };
+            self.links.tend(threads, to, most, connect_timeout);
         }
+    }
+
+    /// Calls that were cancelled, and may still be worked on.
+    pub fn left(&self) -> &Left {
+        &self.links.left
     }
 
     /// Links that are open.

@@ -94,6 +94,7 @@ impl Call {
             digest: &chosen.planned.digest_header,
             model,
             timeout_ms: u64::try_from(left).unwrap_or(u64::MAX),
+            cost: 0,
             is_prediction: self.is_prediction,
             heads: &self.heads,
         }

@@ -21,7 +21,7 @@ use super::reply::Failed;
 use crate::config::Config;
 use crate::fleet::{Bounds, InFlight};
 use crate::metrics;
-use crate::upstream::{CallError, Came, Options};
+use crate::upstream::{CallError, Came, Options, Small};
 
 /// How an attempt ended.
 pub(super) enum Outcome {
@@ -131,6 +131,7 @@ impl Edge {
         let bytes = (call.method == Method::POST).then_some(body.len() as u64);
         let (model, options) = (call.other_model(&chosen), options(config));
         let small = call.small(&chosen, model.as_ref(), in_flight.began, deadline);
+        let small = Small { cost: in_flight.cost(), ..small };
         let Ok(called) = timeout_at(deadline, backend.upstream.send(&small, body, &options)).await else {
             // A caller with little patience says nothing about the backend.
             if is_too_late(in_flight.began, config) {

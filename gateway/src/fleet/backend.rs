@@ -231,7 +231,7 @@ impl Backend {
 
     /// Whether it may be given another call.
     pub fn has_room(&self, rules: &limit::Rules) -> bool {
-        self.limit.has_room(rules)
+        self.limit.calls().saturating_add(self.upstream.left().calls()) < self.limit.get(rules)
     }
 
     /// How many calls it is given at once.
@@ -241,7 +241,11 @@ impl Backend {
 
     /// What a choice needs to know.
     pub fn candidate(&self, weight: f32, now: Instant, rules: &load::Rules) -> Candidate {
-        self.load.candidate(weight, self.clock(now), rules)
+        let candidate = self.load.candidate(weight, self.clock(now), rules);
+        // What was cancelled is worked on until the backend says otherwise.
+        let left = self.upstream.left();
+        let (calls, cost) = (candidate.calls.saturating_add(left.calls()), candidate.cost.saturating_add(left.cost()));
+        Candidate { calls, cost, ..candidate }
     }
 
     /// It said how many calls are in flight there.
@@ -254,9 +258,9 @@ impl Backend {
         self.load.calls().into()
     }
 
-    /// The cost of the calls of ours in flight there, in nanoseconds of undisturbed work.
+    /// The cost of the calls of ours in flight there, and of those that were cancelled and not closed, in nanoseconds of undisturbed work.
     pub fn cost(&self) -> Nanos {
-        self.load.cost()
+        self.load.cost().saturating_add(self.upstream.left().cost())
     }
 
     /// How much longer than expected its replies take.
@@ -321,6 +325,11 @@ impl Name {
 }
 
 impl InFlight {
+    /// What it is expected to cost.
+    pub fn cost(&self) -> Nanos {
+        self.expected.took
+    }
+
     /// How long it has been in flight by now.
     pub fn took(&self, now: Instant) -> Nanos {
         u64::try_from(now.saturating_duration_since(self.began).as_nanos()).unwrap_or(u64::MAX)

@@ -119,7 +119,7 @@ impl Fleet {
             let upstream = &seen.backend.upstream;
             upstream.sweep(config.fleet.idle);
             if seen.state.serves() && !seen.outside {
-                upstream.tend(&self.threads, config.fleet.link_connections, config.fleet.connect_timeout);
+                upstream.tend(&self.threads, &self.name, config.fleet.link_connections, config.fleet.connect_timeout);
             }
         }
         self.replace_leaving();

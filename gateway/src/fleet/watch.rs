@@ -113,7 +113,7 @@ async fn ask(fleet: &Arc<Fleet>, backend: &Arc<Backend>) -> Result<Option<Reply>
     };
     // A question that waits holds its connection.
     let wait = if outside { Duration::ZERO } else { config.probe };
-    let request = Request::get(path(fleet, backend, wait)).header(GATEWAY, fleet.name.as_str());
+    let request = Request::get(path(fleet, backend, wait)).header(GATEWAY, &*fleet.name);
     let request = request.body(Body::Whole(None))?;
     match tokio::time::timeout(limit, backend.upstream.call(request, &options)).await {
         Ok(reply) => Ok(Some(reply.map_err(|error| words(&error))?)),

@@ -20,6 +20,7 @@ pub use answer::Answer;
 use call::Terms;
 pub(super) use call::fits;
 pub(super) use state::Ended;
+pub use state::Left;
 use state::State;
 
 use super::stream::Stream;
@@ -35,10 +36,21 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 /// The links to one backend.
 #[derive(Debug, Default)]
 pub(super) struct Links {
+    /// Calls that were cancelled and are not closed.
+    pub(super) left: Arc<Left>,
     open: ArcSwap<Vec<Arc<Link>>>,
     /// Changes with every purge: what was asked for before is not taken after it.
     purges: AtomicU64,
     opening: Mutex<Opening>,
+}
+
+/// Where a link leads, and how.
+#[derive(Debug)]
+pub(super) struct To {
+    pub(super) address: Arc<str>,
+    /// The gateway's name.
+    pub(super) name: Arc<str>,
+    pub(super) tls: Arc<Tls>,
 }
 
 /// What is known of opening more.
@@ -112,14 +124,7 @@ impl Links {
 
     /// Opens one more, on the thread that has the fewest, where there are fewer than `most` and than one for each thread or
     /// serve the backend best.
-    pub(super) fn tend(
-        self: &Arc<Self>,
-        threads: &Threads,
-        address: &str,
-        most: usize,
-        timeout: Duration,
-        tls: &Arc<Tls>,
-    ) {
+    pub(super) fn tend(self: &Arc<Self>, threads: &Threads, to: To, most: usize, timeout: Duration) {
         let open = self.count();
         {
             let mut opening = self.opening();
@@ -129,12 +134,11 @@ impl Links {
             }
             opening.is_on = true;
         }
-        let (links, address, purges) = (Arc::clone(self), Arc::<str>::from(address), self.purges.load(Relaxed));
-        let tls = Arc::clone(tls);
+        let (links, address, purges) = (Arc::clone(self), Arc::clone(&to.address), self.purges.load(Relaxed));
         let on = |thread: &usize| self.open.load().iter().filter(|link| link.thread == *thread).count();
         let thread = (0..threads.count()).min_by_key(on).unwrap_or_default();
         threads.spawn_on(thread, async move {
-            let granted = opening::open(&address, timeout, &tls).await;
+            let granted = opening::open(&to, timeout).await;
             links.opened(granted, address, thread, purges);
         });
     }
@@ -174,7 +178,7 @@ impl Links {
             thread,
             terms,
             in_flight: AtomicUsize::new(0),
-            state: Mutex::new(State::new(terms)),
+            state: Mutex::new(State::new(terms, Arc::clone(&self.left))),
         });
         self.open.rcu(|open| open.iter().chain([&link]).map(Arc::clone).collect::<Vec<_>>());
         let links = Arc::clone(self);

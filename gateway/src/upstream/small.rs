@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use headgate_balance::Nanos;
 use headgate_contract::header as ours;
 use http::header::{HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
@@ -28,6 +29,8 @@ pub struct Small<'c> {
     pub model: Option<&'c HeaderValue>,
     /// How long an answer is of use.
     pub timeout_ms: u64,
+    /// What it is expected to cost, in nanoseconds of undisturbed work.
+    pub cost: Nanos,
     /// Whether a frame may carry it: a prediction, by its path.
     pub is_prediction: bool,
     /// What is known of how its head went before.

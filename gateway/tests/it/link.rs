@@ -161,6 +161,23 @@ async fn a_call_that_is_given_up_is_cancelled_and_its_late_reply_harms_nobody() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_call_holds_its_cost_until_it_is_closed() {
+    let (_backend, peer, gateway) = one(Manner::Keeps, "fleet.eject_failures=0\nserver.name=gateway-7").await;
+    until("a link is open", async || links(&gateway, &peer.address).await == 1).await;
+    assert_eq!(*peer.seen.name.lock().unwrap(), "gateway-7");
+    let cost = async || gateway.state().await["backends"][0]["cost_us"].as_u64().unwrap();
+    assert_eq!(cost().await, 0);
+    let answer = gateway.post("/v2/models/m/infer", &[("x-headgate-timeout-ms", "60")]).await;
+    assert_eq!(answer.status, 504);
+    until("it is cancelled", async || peer.seen.cancels.load(Relaxed) == 1).await;
+    assert!(cost().await > 0, "the backend may still work on it");
+    // With its link it is gone.
+    peer.behave(Manner::Cuts);
+    gateway.infer().await;
+    until("it holds nothing", async || cost().await == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reply_that_fits_no_frame_comes_by_http() {
     let (backend, peer, gateway) = one(Manner::TooLarge, "").await;
     until("a link is open", async || links(&gateway, &peer.address).await == 1).await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
+use headgate_balance::Nanos;
 use headgate_contract::header as ours;
 use headgate_contract::link::{BODY_BYTES_MAX, Call, Frame, Head, HeadOf, Headers, Placed, put_head, put_headers};
 use http::Method;
@@ -47,6 +48,7 @@ pub(in super::super) fn fits(call: &Small<'_>, body: &Bytes) -> bool {
 pub(in super::super) struct Open {
     link: Arc<Link>,
     id: u64,
+    cost: Nanos,
     is_over: bool,
 }
 
@@ -80,7 +82,7 @@ impl Link {
         if let Some(driver) = driver {
             driver.wake();
         }
-        Some(Open { link: self, id, is_over: false })
+        Some(Open { link: self, id, cost: call.cost, is_over: false })
     }
 
     /// Writes a call, and its head where the backend does not know it; none where it does not fit.
@@ -156,7 +158,7 @@ impl Drop for Open {
         }
         let driver = {
             let mut state = self.link.state();
-            state.cancel(self.id);
+            state.cancel(self.id, self.cost);
             self.link.in_flight.store(state.open(), Relaxed);
             state.driver.take()
         };

@@ -143,7 +143,7 @@ impl<'l> Driver<'l> {
                 return Ok(true);
             }
             self.gathered = false;
-            std::mem::swap(&mut state.out, &mut self.writing);
+            state.take_out(&mut self.writing);
         }
     }
 

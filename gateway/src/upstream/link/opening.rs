@@ -11,8 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::super::stream::Stream;
-use super::super::tls::Tls;
-use super::{Granted, LinkError, Terms};
+use super::{Granted, LinkError, Terms, To};
 
 /// The longest answer.
 const HEAD_BYTES_MAX: usize = 8 << 10;
@@ -22,13 +21,13 @@ const FRAME_BYTES_MIN: usize = 1 << 10;
 const CONNECTIONS_MAX: usize = 256;
 
 /// Opens a link; `within` bounds each step.
-pub(super) async fn open(address: &str, within: Duration, tls: &Tls) -> Result<Granted, LinkError> {
+pub(super) async fn open(to: &To, within: Duration) -> Result<Granted, LinkError> {
     let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-    let mut stream = Stream::open(address, within, tls).await?;
-    timeout(within, ask(&mut stream, address)).await.map_err(late)??;
+    let mut stream = Stream::open(&to.address, within, &to.tls).await?;
+    timeout(within, ask(&mut stream, &to.address)).await.map_err(late)??;
     let mut read = BytesMut::new();
     let version = timeout(within, answer(&mut stream, &mut read)).await.map_err(late)??;
-    timeout(within, greet(stream, read, version)).await.map_err(late)?
+    timeout(within, greet(stream, read, version, &to.name)).await.map_err(late)?
 }
 
 async fn ask(stream: &mut Stream, address: &str) -> io::Result<()> {
@@ -78,10 +77,10 @@ fn granted(response: &httparse::Response<'_, '_>) -> Result<u16, LinkError> {
 }
 
 /// Says hello and waits for the backend's.
-async fn greet(mut stream: Stream, mut read: BytesMut, version: u16) -> Result<Granted, LinkError> {
+async fn greet(mut stream: Stream, mut read: BytesMut, version: u16, name: &str) -> Result<Granted, LinkError> {
     let mut out = Vec::new();
     let frame_bytes_max = FRAME_BYTES_MAX as u32;
-    let hello = Hello { version, credits: 0, frame_bytes_max, connections: 1, heads: 0, name: env!("CARGO_PKG_NAME") };
+    let hello = Hello { version, credits: 0, frame_bytes_max, connections: 1, heads: 0, name };
     Frame::Hello(hello).put(&mut out);
     stream.write_all(&out).await?;
     stream.flush().await?;

@@ -1,8 +1,10 @@
 //! What a link's callers and its driver share: what is to be written, and who waits for what.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::{Poll, Waker};
 
+use headgate_balance::Nanos;
 use headgate_contract::link::{Frame, Heads};
 
 use super::{Answer, Terms};
@@ -29,6 +31,39 @@ pub(super) struct State {
     free: Vec<usize>,
     /// Counts calls.
     next: u64,
+    /// Those before it were given to the connection to be written.
+    taken: u64,
+    /// Cancelled calls of all links of the backend.
+    left: Arc<Left>,
+}
+
+/// Calls that nobody waits for any more and that the backend has not closed: it may still work on them.
+#[derive(Debug, Default)]
+pub struct Left {
+    calls: AtomicU32,
+    cost: AtomicU64,
+}
+
+impl Left {
+    /// How many there are.
+    pub fn calls(&self) -> u32 {
+        self.calls.load(Relaxed)
+    }
+
+    /// What they cost, in nanoseconds of undisturbed work.
+    pub fn cost(&self) -> Nanos {
+        self.cost.load(Relaxed)
+    }
+
+    fn begin(&self, cost: Nanos) {
+        self.calls.fetch_add(1, Relaxed);
+        self.cost.fetch_add(cost, Relaxed);
+    }
+
+    fn end(&self, cost: Nanos) {
+        self.calls.fetch_sub(1, Relaxed);
+        self.cost.fetch_sub(cost, Relaxed);
+    }
 }
 
 /// A place for a call.
@@ -43,8 +78,8 @@ enum Holds {
     Nothing,
     /// A call, and who waits for it.
     Open(Option<Waker>),
-    /// A call that nobody waits for any more.
-    Cancelled,
+    /// A call that nobody waits for any more, and what it costs.
+    Cancelled(Nanos),
     /// What became of it.
     Ended(Ended),
 }
@@ -61,7 +96,7 @@ pub(in super::super) enum Ended {
 }
 
 impl State {
-    pub(super) fn new(terms: Terms) -> Self {
+    pub(super) fn new(terms: Terms, left: Arc<Left>) -> Self {
         Self {
             out: Vec::new(),
             heads: Heads::new(terms.heads),
@@ -73,6 +108,8 @@ impl State {
             places: Vec::new(),
             free: Vec::new(),
             next: 1,
+            taken: 1,
+            left,
         }
     }
 
@@ -119,12 +156,20 @@ impl State {
         }
     }
 
-    /// Nobody waits for a call any more. It holds its credit until the backend has closed it. Whether that frees a place.
-    pub(super) fn cancel(&mut self, id: u64) -> bool {
+    /// All that is to be written is taken to be written.
+    pub(super) fn take_out(&mut self, into: &mut Vec<u8>) {
+        std::mem::swap(&mut self.out, into);
+        self.taken = self.next;
+    }
+
+    /// Nobody waits for a call any more. It holds its credit and its cost until the backend has closed it. Whether that
+    /// frees a place.
+    pub(super) fn cancel(&mut self, id: u64, cost: Nanos) -> bool {
         let at = place_of(id);
         let Some(place) = self.places.get_mut(at).filter(|place| place.id == id) else { return false };
         if matches!(place.holds, Holds::Open(_)) {
-            place.holds = Holds::Cancelled;
+            place.holds = Holds::Cancelled(cost);
+            self.left.begin(cost);
             Frame::Cancel(id).put(&mut self.out);
             return false;
         }
@@ -142,7 +187,7 @@ impl State {
                 place.holds = Holds::Ended(ended());
                 Some(Closes::Answered(waits))
             }
-            Holds::Cancelled => {
+            Holds::Cancelled(_) => {
                 self.end(at);
                 Some(Closes::Freed)
             }
@@ -150,18 +195,21 @@ impl State {
         }
     }
 
-    /// The link has ended: how many calls were open, and who waits for them.
+    /// The link has ended: how many calls were lost with it, and who waits for any. Those that were never written are not:
+    /// they are made by HTTP, and cost no attempt.
     pub(super) fn lose(&mut self, why: &str) -> (usize, Vec<Waker>) {
         let why = Arc::<str>::from(why);
         let (mut lost, mut wakers) = (0, Vec::new());
         for at in 0..self.places.len() {
+            let was_written = self.places[at].id >> PLACE_BITS < self.taken;
             match &mut self.places[at].holds {
                 Holds::Open(waits) => {
                     wakers.extend(waits.take());
-                    self.places[at].holds = Holds::Ended(Ended::Lost(Arc::clone(&why)));
-                    lost += 1;
+                    let ended = if was_written { Ended::Lost(Arc::clone(&why)) } else { Ended::Closed };
+                    self.places[at].holds = Holds::Ended(ended);
+                    lost += usize::from(was_written);
                 }
-                Holds::Cancelled => drop(self.end(at)),
+                Holds::Cancelled(_) => drop(self.end(at)),
                 Holds::Nothing | Holds::Ended(_) => {}
             }
         }
@@ -174,6 +222,10 @@ impl State {
         self.free.push(at);
         match std::mem::replace(&mut self.places[at], Place { id: 0, holds: Holds::Nothing }).holds {
             Holds::Ended(ended) => Some(ended),
+            Holds::Cancelled(cost) => {
+                self.left.end(cost);
+                None
+            }
             _ => None,
         }
     }
@@ -198,7 +250,8 @@ mod tests {
 
     #[test]
     fn a_place_is_used_again_and_an_id_never() {
-        let mut state = State::new(Terms { credits: 8, frame_bytes_max: 1 << 16, heads: 0 });
+        let left = Arc::<Left>::default();
+        let mut state = State::new(Terms { credits: 8, frame_bytes_max: 1 << 16, heads: 0 }, Arc::clone(&left));
         let waker = Waker::noop();
         let closed = || Ended::Closed;
         let mut last = 0;
@@ -212,16 +265,20 @@ mod tests {
             assert!(matches!(state.poll(first, waker), Poll::Ready(Ended::Closed)));
             assert!(state.closes(first, closed).is_none(), "a call that is gone");
             // One that nobody waits for holds its place until it is closed.
-            assert!(!state.cancel(second));
-            assert_eq!(state.open(), 1);
+            assert!(!state.cancel(second, 7));
+            assert_eq!((state.open(), left.calls(), left.cost()), (1, 1, 7));
             assert!(matches!(state.closes(second, closed), Some(Closes::Freed)));
             assert!(state.closes(second, closed).is_none());
             assert_eq!(state.open(), 0);
         }
         assert!(state.closes(u64::MAX, closed).is_none());
         let (open, cancelled) = (state.begin(), state.begin());
-        state.cancel(cancelled);
-        assert_eq!(state.lose("gone").0, 1);
+        state.cancel(cancelled, 7);
+        state.take_out(&mut Vec::new());
+        let unwritten = state.begin();
+        assert_eq!((left.calls(), state.lose("gone").0), (1, 1));
+        assert!(matches!(state.poll(unwritten, waker), Poll::Ready(Ended::Closed)), "it costs no attempt");
+        assert_eq!((left.calls(), left.cost()), (0, 0));
         assert!(!state.takes_calls());
         assert!(matches!(state.poll(open, waker), Poll::Ready(Ended::Lost(why)) if &*why == "gone"));
         assert_eq!(state.open(), 0);

@@ -34,6 +34,8 @@ pub(super) enum Manner {
     Cuts,
     /// Answers nothing but pings.
     Waits,
+    /// Answers nothing but pings, and closes no call that is cancelled.
+    Keeps,
     /// Answers calls when they are cancelled.
     AnswersCancelled,
     /// Says that the reply is too large.
@@ -48,6 +50,8 @@ pub(super) struct Seen {
     pub(super) calls: AtomicU64,
     pub(super) cancels: AtomicU64,
     pub(super) heads: AtomicU64,
+    /// The gateway's name.
+    pub(super) name: Mutex<String>,
     /// Links that were asked for, and that are open.
     pub(super) asked: AtomicU64,
     pub(super) open: AtomicU64,
@@ -168,11 +172,13 @@ impl Link {
                 self.seen.most.fetch_max(self.open, Relaxed);
                 return self.call(call.id).await;
             }
+            Frame::Hello(hello) => hello.name.clone_into(&mut self.seen.name.lock().unwrap()),
             Frame::Head(..) => drop(self.seen.heads.fetch_add(1, Relaxed)),
             Frame::Cancel(id) => {
                 self.seen.cancels.fetch_add(1, Relaxed);
                 self.open = self.open.saturating_sub(1);
                 match self.manner() {
+                    Manner::Keeps => {}
                     Manner::AnswersCancelled => self.send(&[reply(id)]).await?,
                     _ => self.send(&[Frame::Closed(id, Closed::Cancelled)]).await?,
                 }
@@ -194,7 +200,7 @@ impl Link {
             Manner::Twice => self.send(&[reply(id), reply(id)]).await?,
             Manner::Unknown => self.send(&[reply(id + (1 << 16))]).await?,
             Manner::Cuts => return Ok(false),
-            Manner::Waits | Manner::AnswersCancelled => return Ok(true),
+            Manner::Waits | Manner::Keeps | Manner::AnswersCancelled => return Ok(true),
             Manner::TooLarge => self.send(&[Frame::Closed(id, Closed::TooLarge)]).await?,
             Manner::Drains => self.send(&[Frame::Draining, reply(id)]).await?,
             Manner::Grants(_) => {
