@@ -146,7 +146,7 @@ async fn a_backend_that_comes_back_on_its_port_serves_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_fails_again_and_again_is_ejected_and_comes_back_by_probe() {
     let (b1, b2) = two().await;
-    let gateway = Gateway::before(&[&b1, &b2], "fleet.eject_ms=300\nfleet.failure_penalty_ms=10").await;
+    let gateway = Gateway::before(&[&b1, &b2], "fleet.eject_ms=2000\nfleet.failure_penalty_ms=10").await;
     b1.behave(Manner::Plain(503));
     until("b1 is ejected", async || {
         assert_eq!(gateway.infer().await.status, 200);
