@@ -181,6 +181,7 @@ mod tests {
         let cli = Cli {
             listen: Some("127.0.0.1:1".into()),
             backends: vec!["a:1".into(), "b:2".into()],
+            foreign: vec!["triton=c:3,grpc=c:4".into()],
             set: vec!["limits.deadline_ms=70".into()],
             ..Cli::default()
         };
@@ -194,6 +195,7 @@ mod tests {
         let config = Config::load(&cli.sources(environment).unwrap()).unwrap();
         assert_eq!(config.server.listen.port(), 1);
         assert_eq!(config.discovery.backends, ["a:1", "b:2"]);
+        assert_eq!(config.discovery.foreign[0].grpc.as_deref(), Some("c:4"));
         assert_eq!((config.limits.deadline.as_millis(), config.log.filter.as_str()), (70, "debug"));
     }
 

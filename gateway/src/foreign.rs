@@ -21,7 +21,7 @@ mod version;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use headgate_contract::{ModelName, Version};
@@ -34,6 +34,9 @@ pub(crate) use door::Door;
 pub(crate) use report::release;
 pub use spec::{Server, Spec};
 
+/// How often in a row a gRPC port may not answer until it counts as closed.
+const GRPC_MISSES_MAX: u32 = 2;
+
 /// What is known of one such server while it is listed.
 #[derive(Debug)]
 pub struct Foreign {
@@ -45,8 +48,8 @@ pub struct Foreign {
     astray: Astray,
     /// The way to its gRPC port, where one is listed.
     grpc: Option<Grpc>,
-    /// Whether that answers.
-    grpc_open: AtomicBool,
+    /// How often in a row that did not answer.
+    grpc_failed: AtomicU32,
     /// The poller's own.
     polled: tokio::sync::Mutex<Polled>,
 }
@@ -59,14 +62,19 @@ impl Foreign {
             names: ArcSwap::default(),
             astray: Astray::default(),
             grpc,
-            grpc_open: AtomicBool::new(false),
+            grpc_failed: AtomicU32::new(GRPC_MISSES_MAX - 1),
             polled: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Whether a call at this door can be answered there, now.
+    /// Whether it takes calls at this door.
     pub(crate) fn takes(&self, door: Door) -> bool {
-        self.spec.takes(door) && (!door.is_grpc() || self.grpc_open.load(Relaxed))
+        self.spec.takes(door)
+    }
+
+    /// Whether the port behind this door answers.
+    pub(crate) fn is_open(&self, door: Door) -> bool {
+        !door.is_grpc() || self.grpc_failed.load(Relaxed) < GRPC_MISSES_MAX
     }
 
     /// Closes the connections to its gRPC port once their calls are answered; those of HTTP are not its own.

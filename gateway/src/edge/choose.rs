@@ -29,7 +29,7 @@ pub(super) struct Chosen {
 impl Chosen {
     /// Keeps the backends that take the call in the form that it has: not every server that is none of ours takes all.
     pub(super) fn keep_takers(&mut self, call: &Call) -> Result<(), Failed> {
-        if self.planned.backends.iter().all(|seen| !seen.backend.is_foreign()) {
+        if !self.planned.foreign {
             return Ok(());
         }
         let (door, _) = Door::of(call.method.as_str(), call.path.path(), &call.headers)?;
@@ -43,8 +43,15 @@ impl Chosen {
             let message = format!("model '{model}' is on servers ({servers}) that take no {}", door.words());
             return Err(Failed::new(Kind::Unsupported, message));
         }
-        if taking < self.planned.backends.len() {
-            self.planned = Arc::new(self.planned.only(takes));
+        let opens =
+            |seen: &Seen| takes(seen) && seen.backend.upstream.foreign().is_none_or(|foreign| foreign.is_open(door));
+        let open = self.planned.backends.iter().filter(|seen| opens(seen)).count();
+        if open == 0 {
+            let message = format!("no backend that holds '{}' has a gRPC port that answers", self.model.name);
+            return Err(Failed::new(Kind::Unavailable, message));
+        }
+        if open < self.planned.backends.len() {
+            self.planned = Arc::new(self.planned.only(opens));
         }
         Ok(())
     }

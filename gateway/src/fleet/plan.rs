@@ -73,6 +73,8 @@ pub struct Planned {
     pub first: usize,
     /// How many have it ready: these come before the others. 0: the one that is called loads it.
     pub ready: usize,
+    /// Whether any of them is none of ours, and may not take every call.
+    pub foreign: bool,
 }
 
 impl Plan {
@@ -100,8 +102,9 @@ impl Planned {
         for seen in backends.iter().take(first).filter(|seen| seen.state.serves()) {
             serve[usize::from(seen.far)][usize::from(seen.outside)] += 1;
         }
+        let foreign = backends.iter().any(|seen| seen.backend.is_foreign());
         let version_header = version.get().into();
-        Self { version, digest, version_header, digest_header, backends, serve, first, ready }
+        Self { version, digest, version_header, digest_header, backends, serve, first, ready, foreign }
     }
 
     /// The same on those of its backends that a call may go to.

@@ -85,9 +85,7 @@ impl Door {
             Door::Json => "predictions in JSON",
             Door::Binary => "tensors in binary by HTTP",
             Door::Instances => "predictions by /v1",
-            Door::Message | Door::MetadataMessage | Door::ReadyMessage => {
-                "gRPC (no address of it is set, or none answers)"
-            }
+            Door::Message | Door::MetadataMessage | Door::ReadyMessage => "gRPC (no address of it is set)",
             Door::Metadata => "questions for metadata",
             Door::Ready => "questions for readiness",
             Door::Status => "questions by /v1",

@@ -12,13 +12,14 @@ use headgate_contract::Kind;
 use headgate_contract::grpc::{self, Address, HEAD_BYTES, Head};
 use headgate_contract::proto::SERVICE;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::StreamBody;
-use hyper::body::Frame;
+use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::Door;
 use super::call::{refusal, strip_ours, time_left};
@@ -28,6 +29,8 @@ mod reply;
 
 /// Connections to one server.
 const CONNECTIONS: usize = 2;
+/// How often a call is begun that finds its connection gone.
+const TRIES_MAX: u32 = 8;
 /// What a reply may send before we have read it: of one call, and of a connection.
 const WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
@@ -42,8 +45,16 @@ type Sender = http2::SendRequest<Parts>;
 #[derive(Debug)]
 pub(super) struct Grpc {
     address: String,
-    slots: [Mutex<Option<Sender>>; CONNECTIONS],
+    slots: [Mutex<Slot>; CONNECTIONS],
     next: AtomicUsize,
+}
+
+/// A connection's place.
+#[derive(Debug, Default)]
+struct Slot {
+    sender: Option<Sender>,
+    /// When it last failed to open, and why.
+    failed: Option<(Instant, String)>,
 }
 
 /// What is asked, and of whom.
@@ -74,28 +85,47 @@ impl Grpc {
         };
         let frames = asked.frames(message.unwrap_or_default());
         let headers = metadata(head.headers);
-        let mut again = true;
-        loop {
-            let request = request_of(&self.address, asked.method(), headers.clone(), frames.clone());
-            let (mut sender, reused) = self.sender(options.connect_timeout).await?;
-            let lost = |source| CallError::Lost { address: self.address.clone(), reused, source };
-            match sender.send_request(request).await {
-                Ok(response) => return reply::read(response, asked.door, options).await.map_err(lost),
-                // It was closed before anything was sent.
-                Err(error) if reused && again && (error.is_canceled() || error.is_closed()) => again = false,
-                Err(error) => return Err(lost(error.into())),
-            }
-        }
+        let made = || request_of(&self.address, asked.method(), headers.clone(), frames.clone());
+        let (response, reused) = self.send(made, options).await?;
+        let lost = |source| CallError::Lost { address: self.address.clone(), reused, source };
+        reply::read(response, asked.door, options).await.map_err(lost)
     }
 
     /// Whether the server says that it is there.
     pub(super) async fn is_live(&self, options: &Options) -> Result<(), BoxError> {
-        let request = request_of(&self.address, "ServerLive", metadata(HeaderMap::new()), vec![framed(&[])]);
-        let (mut sender, _) = self.sender(options.connect_timeout).await.map_err(|e| e.to_string())?;
-        let reply = reply::read(sender.send_request(request).await?, Door::ReadyMessage, options).await?;
+        let made = || request_of(&self.address, "ServerLive", metadata(HeaderMap::new()), vec![framed(&[])]);
+        let (response, _) = self.send(made, options).await.map_err(|error| error.to_string())?;
+        let reply = reply::read(response, Door::ReadyMessage, options).await?;
         match reply.head.status {
             StatusCode::OK => Ok(()),
             status => Err(format!("ServerLive answered {status}").into()),
+        }
+    }
+
+    /// Sends a call, again where the server did nothing with it; the reply's head, and whether the connection was used
+    /// before.
+    async fn send(
+        &self,
+        made: impl Fn() -> Request<Parts>,
+        options: &Options,
+    ) -> Result<(Response<Incoming>, bool), CallError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let (mut sender, reused) = self.sender(options.connect_timeout).await?;
+            let mut error = match sender.try_send_request(made()).await {
+                Ok(response) => return Ok((response, reused)),
+                Err(error) => error,
+            };
+            let is_unsent = error.take_message().is_some();
+            let error = error.into_error();
+            let address = || self.address.clone();
+            match is_unsent || is_unread(&error) {
+                false => return Err(CallError::Lost { address: address(), reused, source: error.into() }),
+                // Servers let go of old connections, and say so.
+                true if tries < TRIES_MAX => {}
+                true => return Err(CallError::Unreached { address: address(), unsent: None, source: error.into() }),
+            }
         }
     }
 
@@ -104,7 +134,7 @@ impl Grpc {
         for slot in &self.slots {
             // One that is being opened is new.
             if let Ok(mut slot) = slot.try_lock() {
-                *slot = None;
+                slot.sender = None;
             }
         }
     }
@@ -112,17 +142,39 @@ impl Grpc {
     /// A connection, and whether it was used before.
     async fn sender(&self, connect_timeout: Duration) -> Result<(Sender, bool), CallError> {
         let at = self.next.fetch_add(1, Relaxed) % CONNECTIONS;
+        let asked = Instant::now();
         let mut slot = self.slots[at].lock().await;
-        if let Some(sender) = slot.as_ref().filter(|sender| !sender.is_closed()) {
+        if let Some(sender) = slot.sender.as_ref().filter(|sender| !sender.is_closed()) {
             return Ok((sender.clone(), true));
+        }
+        let unreached = |source| CallError::Unreached { address: self.address.clone(), unsent: None, source };
+        if let Some((_, why)) = slot.failed.as_ref().filter(|(at, _)| *at >= asked) {
+            // Those who waited for one that failed do not try one by one.
+            return Err(unreached(why.as_str().into()));
         }
         let opened = tokio::time::timeout(connect_timeout, open(&self.address)).await;
         let opened = opened.unwrap_or_else(|elapsed| Err(elapsed.into()));
-        let sender =
-            opened.map_err(|source| CallError::Unreached { address: self.address.clone(), unsent: None, source })?;
-        *slot = Some(sender.clone());
-        Ok((sender, false))
+        match opened {
+            Ok(sender) => {
+                *slot = Slot { sender: Some(sender.clone()), failed: None };
+                Ok((sender, false))
+            }
+            Err(source) => {
+                *slot = Slot { sender: None, failed: Some((Instant::now(), source.to_string())) };
+                Err(unreached(source))
+            }
+        }
     }
+}
+
+/// Whether the server says that it did nothing with a call (RFC 9113, section 8.7).
+fn is_unread(error: &hyper::Error) -> bool {
+    let said = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
+    said.is_some_and(|said| match said.reason() {
+        // Calls that it still answers do not end with this.
+        Some(h2::Reason::NO_ERROR) => said.is_go_away() && said.is_remote(),
+        reason => reason == Some(h2::Reason::REFUSED_STREAM) && said.is_reset(),
+    })
 }
 
 async fn open(address: &str) -> Result<Sender, BoxError> {

@@ -20,7 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::call::ask;
 use super::listing::{self, Entry};
 use super::report::{self, Models};
-use super::{Foreign, call};
+use super::{Foreign, GRPC_MISSES_MAX, call};
 use crate::config;
 use crate::fleet::Backend;
 use crate::upstream::{BoxError, Options};
@@ -158,8 +158,13 @@ impl Foreign {
     async fn try_grpc(&self, backend: &Backend, options: &Options) {
         let Some(grpc) = &self.grpc else { return };
         let live = timeout(LIST_EVERY, grpc.is_live(options)).await.unwrap_or_else(|elapsed| Err(elapsed.into()));
-        let was = self.grpc_open.swap(live.is_ok(), Relaxed);
-        if let (true, Err(error)) = (was, &live) {
+        let Err(error) = live else {
+            self.grpc_failed.store(0, Relaxed);
+            return;
+        };
+        let misses = self.grpc_failed.load(Relaxed).saturating_add(1);
+        self.grpc_failed.store(misses, Relaxed);
+        if misses == GRPC_MISSES_MAX {
             tracing::warn!(backend = backend.name(), %error, "its gRPC port does not answer");
         }
     }

@@ -183,8 +183,9 @@ async fn a_model_of_ours_is_answered_by_ours() {
     let (ours, server) = (Backend::start("b1", Script::ready()).await, Scripted::start().await);
     server.lists(&[("m", "7", "READY"), ("theirs", "1", "READY")]);
     let list = serde_json::to_string(&[format!("triton={}", server.address)]).unwrap();
-    let gateway = Gateway::before(&[&ours], &format!("discovery.foreign={list}")).await;
-    until("both are there", async || gateway.post("/v2/models/theirs/infer", &[]).await.status == 200).await;
+    let gateway = Gateway::start(config(&[&ours], &format!("discovery.foreign={list}"))).await;
+    gateway.until_ready(2).await;
+    assert_eq!(gateway.post("/v2/models/theirs/infer", &[]).await.status, 200);
     for _ in 0..20 {
         let answer = gateway.infer().await;
         assert_eq!((answer.header(header::BACKEND), answer.header(header::VERSION)), ("b1", "1"));

@@ -1,5 +1,7 @@
 //! MLServer, Triton and KServe: what they answer through a gateway is what they answer directly.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use headgate_contract::header;
 use headgate_contract::proto::model_infer_request::InferInputTensor;
@@ -11,6 +13,7 @@ use hyper_util::client::legacy::Client as Http;
 use hyper_util::rt::TokioExecutor;
 use prost::Message as _;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::servers::{Server, or_skip, post};
 use crate::gateway::{Answer, Gateway, config};
@@ -191,20 +194,38 @@ async fn mlserver_answers_as_it_does_directly() {
 async fn killing_one_of_two_mlservers_loses_no_call() {
     let test = "killing_one_of_two_mlservers_loses_no_call";
     let (one, two) = tokio::join!(Server::mlserver("1"), Server::mlserver("1"));
-    let (Some(mut one), Some(two)) = (or_skip(test, one), or_skip(test, two)) else { return };
-    let gateway = before(&[&one, &two], "limits.deadline_ms=20000").await;
-    let stop = tokio_util::sync::CancellationToken::new();
-    let callers: Vec<_> =
-        (0..8).map(|at| tokio::spawn(call_on(gateway.address.clone(), at % 2 == 0, stop.clone()))).collect();
+    let (Some(one), Some(two)) = (or_skip(test, one), or_skip(test, two)) else { return };
+    one_of_two_goes([&one, &two], "-KILL").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_one_of_two_tritons_loses_no_call() {
+    let test = "stopping_one_of_two_tritons_loses_no_call";
+    let (one, two) = tokio::join!(Server::triton(), Server::triton());
+    let (Some(one), Some(two)) = (or_skip(test, one), or_skip(test, two)) else { return };
+    one_of_two_goes([&one, &two], "-TERM").await;
+}
+
+/// The first one gets a signal while both are called.
+async fn one_of_two_goes(servers: [&Server; 2], signal: &str) {
+    let gateway = before(&servers, "limits.deadline_ms=20000").await;
+    let stop = CancellationToken::new();
+    let callers = (0..8).map(|at| tokio::spawn(call_on(gateway.address.clone(), at % 2 == 0, stop.clone())));
+    let callers: Vec<_> = callers.collect();
     until("both have answered", async || {
         let state = gateway.state().await;
         state["backends"].as_array().unwrap().iter().all(|backend| backend["calls"].as_u64() > Some(20))
     })
     .await;
-    one.kill();
-    let address = one.address.clone();
-    until("it is missed", async || gateway.backend_state(&address).await == "pending").await;
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    servers[0].signal(signal);
+    let address = &servers[0].address;
+    // Triton takes its time to stop.
+    let began = tokio::time::Instant::now();
+    while gateway.backend_state(address).await != "pending" {
+        assert!(began.elapsed() < Duration::from_secs(60), "it is still there");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
     stop.cancel();
     let mut calls = 0;
     for caller in callers {
@@ -214,7 +235,7 @@ async fn killing_one_of_two_mlservers_loses_no_call() {
 }
 
 /// Calls until it is told to stop, by gRPC or HTTP; each call succeeds. How many they were.
-async fn call_on(address: String, by_grpc: bool, stop: tokio_util::sync::CancellationToken) -> u32 {
+async fn call_on(address: String, by_grpc: bool, stop: CancellationToken) -> u32 {
     let http = Http::builder(TokioExecutor::new()).build_http();
     let mut grpc = Client::at(&address).await;
     let mut calls = 0;

@@ -146,8 +146,8 @@ impl Server {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    pub(crate) fn kill(&mut self) {
-        self.process.kill().unwrap();
+    pub(crate) fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([name, &self.process.id().to_string()]).status().unwrap().success());
     }
 
     async fn try_get(&self, path: &str) -> Result<Answer, String> {
