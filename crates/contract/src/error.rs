@@ -149,7 +149,13 @@ impl Kind {
     pub const fn retry_elsewhere(self) -> bool {
         matches!(
             self,
-            Kind::Unavailable | Kind::Overloaded | Kind::Loading | Kind::NotHere | Kind::BadGateway | Kind::ModelFailed
+            Kind::Unavailable
+                | Kind::Overloaded
+                | Kind::Loading
+                | Kind::NotHere
+                | Kind::Internal
+                | Kind::BadGateway
+                | Kind::ModelFailed
         )
     }
 

@@ -178,12 +178,15 @@ impl Edge {
                 format!("backend {} does not hold version {version} of '{}'", backend.name(), chosen.model.name);
             return Outcome::Again(Failure::NotHere, Err(Failed::new(Kind::Unavailable, message)));
         }
-        let plain = matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE);
+        let plain = matches!(
+            status,
+            StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE
+        );
         let refused = kind.map_or(plain, Kind::retry_elsewhere);
         // A version whose own code fails (`model_failed`) says nothing of the backend, which has others to serve.
         let at_fault = match kind {
             Some(kind) => matches!(kind, Kind::Internal | Kind::BadGateway | Kind::Unavailable),
-            None => plain || status == StatusCode::INTERNAL_SERVER_ERROR,
+            None => plain,
         };
         if at_fault {
             self.fleet.failed(backend);
