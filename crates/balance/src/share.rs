@@ -2,19 +2,35 @@
 //!
 //! Callers fall by a hash into a fixed number of slots, as in stochastic fairness queueing (P. McKenney, 1990): those of one
 //! slot share its part, and memory is bounded whoever calls. As long as a fifth of the room is free, anyone may take it;
-//! after that only callers below an equal part of it, so that one busy caller leaves room for the others.
+//! after that only callers below an equal part of it, so that one busy caller leaves room for the others. Calls come in
+//! bursts, and an equal part may be a handful: a caller that wants less than others do may have twice its part for a moment,
+//! while there is room at all. What callers want is what they tried of late, let in or not.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Slots: a power of two.
 const SLOTS: usize = 1_024;
 
+/// What callers tried is halved at so many calls.
+const FADES_AT: u32 = 4_096;
+/// What a caller may have for a moment that wants less than others, over an equal part.
+const BURST: u32 = 2;
+
 /// Calls in flight by caller.
 #[derive(Debug)]
 pub struct Shares {
-    slots: Box<[AtomicU32]>,
+    slots: Box<[Slot]>,
     active: AtomicU32,
     calls: AtomicU32,
+    tried: AtomicU32,
+}
+
+/// The callers of one slot.
+#[derive(Debug, Default)]
+struct Slot {
+    calls: AtomicU32,
+    /// Calls that came of late while room was tight.
+    tried: AtomicU32,
 }
 
 /// What a caller may take.
@@ -46,9 +62,10 @@ impl Default for Rules {
 impl Default for Shares {
     fn default() -> Self {
         Self {
-            slots: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
+            slots: (0..SLOTS).map(|_| Slot::default()).collect(),
             active: AtomicU32::new(0),
             calls: AtomicU32::new(0),
+            tried: AtomicU32::new(0),
         }
     }
 }
@@ -59,15 +76,17 @@ impl Shares {
     pub fn enter(&self, caller: u64, room: u32, rules: &Rules) -> Result<Place, Over> {
         let at = caller as usize % SLOTS;
         let Some(slot) = self.slots.get(at) else { return Err(Over { calls: 0, share: 0 }) };
-        let has = slot.load(Relaxed);
+        let has = slot.calls.load(Relaxed);
         if self.is_tight(room, rules) {
             let callers = self.active.load(Relaxed) + u32::from(has == 0);
             let share = (room / callers.max(1)).max(1);
-            if has >= share {
+            let wants_less = self.wants_less(slot, callers);
+            let may_burst = wants_less && has < share.saturating_mul(BURST) && self.calls() < room;
+            if has >= share && !may_burst {
                 return Err(Over { calls: has, share });
             }
         }
-        if slot.fetch_add(1, Relaxed) == 0 {
+        if slot.calls.fetch_add(1, Relaxed) == 0 {
             self.active.fetch_add(1, Relaxed);
         }
         self.calls.fetch_add(1, Relaxed);
@@ -76,10 +95,24 @@ impl Shares {
 
     /// The call is over.
     pub fn leave(&self, place: Place) {
-        if self.slots.get(place.0).is_some_and(|slot| slot.fetch_sub(1, Relaxed) == 1) {
+        if self.slots.get(place.0).is_some_and(|slot| slot.calls.fetch_sub(1, Relaxed) == 1) {
             self.active.fetch_sub(1, Relaxed);
         }
         self.calls.fetch_sub(1, Relaxed);
+    }
+
+    /// Notes that a call came, and says whether fewer came of its caller than of an average one.
+    fn wants_less(&self, slot: &Slot, callers: u32) -> bool {
+        let tried = slot.tried.fetch_add(1, Relaxed) + 1;
+        let all = self.tried.fetch_add(1, Relaxed) + 1;
+        if all == FADES_AT {
+            let halve = |count: &AtomicU32| {
+                count.fetch_sub(count.load(Relaxed) / 2, Relaxed);
+            };
+            self.slots.iter().for_each(|slot| halve(&slot.tried));
+            halve(&self.tried);
+        }
+        u64::from(tried) * u64::from(callers) < u64::from(all)
     }
 
     /// Whether the free part of the room is taken: then nothing is sent twice.
@@ -120,6 +153,22 @@ mod tests {
         assert!((0..20).all(|caller| shares.enter(10 + caller, 100, &RULES).is_ok()));
         shares.leave(quiet);
         assert_eq!((shares.calls(), shares.callers()), (99, 21));
+    }
+
+    #[test]
+    fn a_burst_of_one_that_wants_little_is_let_in_and_a_greedy_caller_is_not() {
+        let shares = Shares::default();
+        let busy: Vec<_> = (0..1_000).filter_map(|_| shares.enter(1, 40, &RULES).ok()).collect();
+        assert_eq!(busy.len(), 40);
+        busy.into_iter().skip(10).for_each(|place| shares.leave(place));
+        let quiet: Vec<_> = (0..30).map_while(|_| shares.enter(2, 40, &RULES).ok()).collect();
+        assert_eq!(quiet.len(), 30, "half of the room is its share, and there is more");
+        assert!(shares.enter(2, 40, &RULES).is_err(), "there is no room at all");
+        quiet.into_iter().for_each(|place| shares.leave(place));
+        // Once it wants as much as the other it gets no more than the free part of the room lets in.
+        let many = || -> Vec<_> { (0..10_000).filter_map(|_| shares.enter(2, 40, &RULES).ok()).collect() };
+        many().into_iter().for_each(|place| shares.leave(place));
+        assert_eq!(many().len(), 22);
     }
 
     proptest! {
