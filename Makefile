@@ -2,7 +2,7 @@
 # tools/setup, once.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: up test test-clients lint bench bench-engine bench-serving bench-proxy bench-chain fuzz sanitize help setup
+.PHONY: up test test-clients lint bench bench-engine bench-serving bench-proxy bench-chain bench-judgement fuzz sanitize help setup
 
 up: ## run the whole system here: file store, sample model, two backends, a gateway (ARGS="--backends 3 ...")
 	@tools/setup up
@@ -48,6 +48,11 @@ bench-chain: ## a prediction through gateway and backend beside what proxies tak
 	@cargo build --release --locked -p headgate -p headgate-loadtests
 	@tools/bench-chain/run $(ARGS)
 
+bench-judgement: ## slow, failing, lost backends, deadlines, overload: a table and plots in target/bench-judgement (ARGS="--quick slow")
+	@tools/setup up
+	@cargo build --release --locked -p headgate -p headgate-loadtests
+	@tools/bench-judgement/run $(ARGS)
+
 fuzz: ## a minute of fuzzing for each reader of foreign bytes (needs a nightly compiler and cargo-fuzz)
 	@mkdir -p fuzz/corpus/model_file && cp crates/engine/tests/it/fixtures/*.model trainer/tests/it/fixtures/*.hgl fuzz/corpus/model_file
 	@mkdir -p fuzz/corpus/onnx_file && cp trainer/tests/it/fixtures/*.onnx fuzz/corpus/onnx_file
@@ -61,4 +66,4 @@ setup: ## install what `up` and `test` need, without running them
 	@tools/setup test
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

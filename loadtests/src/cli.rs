@@ -7,7 +7,7 @@ use headgate_loadtests::driver::schedule::Law;
 use headgate_loadtests::origin;
 use headgate_loadtests::report::Files;
 use headgate_loadtests::scenario::{
-    kill_backend, many_models, placement, positive, publish_to_serving, serving, swap_under_load,
+    judgement, kill_backend, many_models, placement, positive, publish_to_serving, serving, swap_under_load,
 };
 
 /// Open-loop load, scenarios and faults against real Headgate processes.
@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Placement(placement::Options),
     /// Processor time and latency of several servers that answer the same calls
     Serving(serving::Options),
+    /// What a gateway makes of slow, failing and lost backends, of deadlines and of overload
+    Judgement(judgement::Options),
     /// A server whose every reply is the same: what stands behind the proxies of a bench
     Origin(origin::Options),
 }

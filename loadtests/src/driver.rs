@@ -11,6 +11,7 @@ mod connection;
 pub mod control;
 pub mod expect;
 pub mod failure;
+mod merge;
 pub mod phase;
 mod pool;
 pub mod schedule;
@@ -21,11 +22,13 @@ pub mod timeline;
 mod timer;
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
@@ -46,6 +49,8 @@ const CHANGES_MAX: usize = 10_000;
 pub struct Plan {
     /// Where requests go.
     pub target: Target,
+    /// The address that connections come from: whose caller this is. Without it, whatever the system takes.
+    pub from: Option<IpAddr>,
     /// What is posted, in turn; none makes the requests GETs.
     pub bodies: Vec<Bytes>,
     /// Headers beside `host` and `content-type`.
@@ -156,6 +161,16 @@ impl Load {
 }
 
 impl Plan {
+    /// A connection to the target.
+    async fn connect(&self) -> io::Result<TcpStream> {
+        let Some(from) = self.from else { return TcpStream::connect(&self.target.address).await };
+        let mut addresses = lookup_host(&self.target.address).await?.filter(|to| to.is_ipv4() == from.is_ipv4());
+        let to = addresses.next().ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+        let socket = if from.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.bind(SocketAddr::new(from, 0))?;
+        socket.connect(to).await
+    }
+
     fn method(&self) -> Method {
         if self.bodies.is_empty() { Method::GET } else { Method::POST }
     }

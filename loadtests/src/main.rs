@@ -10,8 +10,9 @@ use clap::Parser as _;
 use headgate_loadtests::origin;
 use headgate_loadtests::report::Report;
 use headgate_loadtests::scenario::{
-    kill_backend, many_models, placement, publish_to_serving, serving, swap_under_load,
+    judgement, kill_backend, many_models, placement, publish_to_serving, serving, swap_under_load,
 };
+use headgate_loadtests::system::fleet;
 use tokio::signal::unix::{SignalKind, signal};
 
 use cli::{Arguments, Command};
@@ -53,8 +54,10 @@ async fn scenario(command: &Command) -> Result<Report, Box<dyn Error>> {
         Command::ManyModels(options) => many_models::run(options).await?,
         Command::Placement(options) => placement::run(options).await?,
         Command::Serving(options) => serving::run(options).await?,
+        Command::Judgement(options) => judgement::run(options).await?,
         // Answers until it is told to end.
         Command::Origin(options) => {
+            fleet::follow_parent();
             origin::run(options).await?;
             return Err("origin ended".into());
         }

@@ -39,6 +39,7 @@ pub(crate) async fn run(options: &Run) -> Result<Report, RunError> {
     };
     let plan = Plan {
         target: options.url.parse().map_err(driver::DriverError::from)?,
+        from: None,
         bodies: body(options)?.into_iter().collect(),
         headers: options.headers.iter().map(|text| header(text)).collect::<Result<_, _>>()?,
         load,

@@ -1,6 +1,7 @@
 //! Scenarios: each starts a system of its own, loads it, changes something, and says whether what had to hold did.
 
 mod capacity;
+pub mod judgement;
 pub mod kill_backend;
 pub mod many_models;
 pub mod placement;

@@ -3,6 +3,7 @@
 
 mod binary;
 mod error;
+pub mod fleet;
 mod headgate;
 pub mod http;
 pub mod model;
@@ -38,6 +39,9 @@ pub struct SystemOptions {
     /// Keep store, caches and logs in this folder; without it they are deleted afterwards
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// Set a key of the gateway's configuration
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
 }
 
 /// A running system. Dropped, its processes are killed.
@@ -87,7 +91,7 @@ impl System {
         let headgate = Headgate::new(binary, store);
         let addresses = free_addresses(backends + 2).map_err(SystemError::Dir)?;
         let (gateway, admin) = (addresses[0], addresses[1]);
-        let program = headgate.gateway(&dir, gateway, admin, &addresses[2..]);
+        let program = headgate.gateway(&dir, "gateway", gateway, admin, &addresses[2..], &options.set);
         let mut system = Self {
             gateway_process: program.start()?,
             backends: Vec::with_capacity(backends),

@@ -1,5 +1,6 @@
 //! HTTP/1.1 as bytes, so far as the cheap parts of a bench need it: messages with a `content-length`, on kept connections.
 
+use headgate_contract::header::TIMEOUT_MS;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use httparse::{Error, Status};
 
@@ -29,6 +30,8 @@ impl Span {
 pub(crate) struct RequestHead<'b> {
     /// Path and query.
     pub(crate) path: &'b str,
+    /// How long an answer is of use, in milliseconds, where it says so.
+    pub(crate) timeout_ms: Option<u64>,
     /// Where it is.
     pub(crate) span: Span,
 }
@@ -40,7 +43,8 @@ pub(crate) fn request(bytes: &[u8]) -> Result<Option<RequestHead<'_>>, Error> {
     let Status::Complete(head) = request.parse(bytes)? else { return unfinished(bytes) };
     // A request without a length has no body.
     let body = length(request.headers)?.unwrap_or(0);
-    Ok(Some(RequestHead { path: request.path.unwrap_or_default(), span: Span { head, body } }))
+    let timeout_ms = number(request.headers, TIMEOUT_MS).flatten();
+    Ok(Some(RequestHead { path: request.path.unwrap_or_default(), timeout_ms, span: Span { head, body } }))
 }
 
 /// A reply's head.
@@ -83,11 +87,16 @@ fn unfinished<T>(bytes: &[u8]) -> Result<Option<T>, Error> {
 }
 
 fn length(headers: &[httparse::Header<'_>]) -> Result<Option<usize>, Error> {
-    let Some(header) = headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length")) else {
-        return Ok(None);
-    };
-    let number = std::str::from_utf8(header.value).ok().and_then(|text| text.trim().parse().ok());
-    number.map(Some).ok_or(Error::HeaderValue)
+    match number(headers, "content-length") {
+        None => Ok(None),
+        Some(length) => length.map(Some).ok_or(Error::HeaderValue),
+    }
+}
+
+/// The number in a header, where there is such a header and its value is one.
+fn number<T: std::str::FromStr>(headers: &[httparse::Header<'_>], name: &str) -> Option<Option<T>> {
+    let header = headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
+    Some(std::str::from_utf8(header.value).ok().and_then(|text| text.trim().parse().ok()))
 }
 
 #[cfg(test)]
@@ -101,7 +110,10 @@ mod tests {
         let head = request(bytes).unwrap().unwrap();
         assert_eq!((head.path, head.span.whole()), ("/x?y", bytes.len()));
         assert_eq!(request(&bytes[..30]), Ok(None));
-        assert_eq!(request(b"GET / HTTP/1.1\r\n\r\n").unwrap().unwrap().span.body, 0);
+        let bare = request(b"GET / HTTP/1.1\r\n\r\n").unwrap().unwrap();
+        assert_eq!((bare.span.body, bare.timeout_ms), (0, None));
+        let timed = request(b"GET / HTTP/1.1\r\nX-Headgate-Timeout-Ms: 50\r\n\r\n").unwrap().unwrap();
+        assert_eq!(timed.timeout_ms, Some(50));
         let bytes = b"HTTP/1.1 503 X\r\ncontent-length: 12\r\n\r\n";
         let head = reply(bytes).unwrap().unwrap();
         assert_eq!(head, ReplyHead { status: 503, closes: false, span: Span { head: 38, body: 12 } });

@@ -85,11 +85,12 @@ pub(super) async fn exchange(pool: &Pool, slot: &mut Option<Open>, call: Call) -
         scores.check(&wire::headers(head), call.body, &bytes).map_err(|words| (Failure::Scores, words))?;
     }
     let words = if success { String::new() } else { words(body) };
-    Ok(Answer { status, version: None, backend: None, fault: None, words })
+    let retry_after = !success && wire::headers(head).contains_key(header::RETRY_AFTER);
+    Ok(Answer { status, version: None, backend: None, fault: None, retry_after, words })
 }
 
 async fn connect(pool: &Pool) -> std::io::Result<Open> {
-    let stream = TcpStream::connect(&pool.plan.target.address).await?;
+    let stream = pool.plan.connect().await?;
     stream.set_nodelay(true)?;
     Ok(Open { stream, bytes: BytesMut::with_capacity(READ_BYTES) })
 }

@@ -9,7 +9,6 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
 use super::bare;
@@ -96,8 +95,7 @@ fn request(pool: &Pool, call: Call) -> Result<Request<Full<Bytes>>, Failed> {
 }
 
 async fn connect(pool: &Pool) -> Result<Sender, Failed> {
-    let stream =
-        TcpStream::connect(&pool.plan.target.address).await.map_err(|e| (Failure::of_io(&e), e.to_string()))?;
+    let stream = pool.plan.connect().await.map_err(|e| (Failure::of_io(&e), e.to_string()))?;
     stream.set_nodelay(true).map_err(|e| (Failure::of_io(&e), e.to_string()))?;
     let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|e| failed(&e))?;
     // Its error reaches whoever waits for the reply.
@@ -127,6 +125,7 @@ async fn read(pool: &Pool, call: Call, response: Response<Incoming>) -> Result<A
         version: version_of(&parts.headers),
         backend: text(headgate_contract::header::BACKEND),
         fault: expect.and_then(|expect| expect.check(&parts.headers, call.body, &body).err()),
+        retry_after: parts.headers.contains_key(header::RETRY_AFTER),
         words: if success { String::new() } else { words(&body) },
     })
 }

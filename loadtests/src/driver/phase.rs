@@ -25,6 +25,10 @@ pub struct Phase {
     pub backends: BTreeMap<String, u64>,
     /// By HTTP status: replies.
     pub statuses: BTreeMap<u16, u64>,
+    /// By status: latency of the replies that are no success.
+    pub refused: BTreeMap<u16, Latencies>,
+    /// How many of those say when to come again.
+    pub retry_after: u64,
     /// By kind: failures.
     pub failures: BTreeMap<Failure, u64>,
     /// By kind: replies that can't be attributed.
@@ -40,6 +44,8 @@ impl Phase {
             versions: BTreeMap::new(),
             backends: BTreeMap::new(),
             statuses: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            retry_after: 0,
             failures: BTreeMap::new(),
             faults: BTreeMap::new(),
         }
@@ -62,6 +68,13 @@ impl Phase {
                 }
             }
         };
+        if let (Some(Failure::Status), Ok(answer)) = (failure, &ended.result) {
+            self.retry_after += u64::from(answer.retry_after);
+            if self.refused.contains_key(&answer.status) || self.refused.len() < KINDS_MAX {
+                let refused = self.refused.entry(answer.status).or_insert_with(latencies);
+                refused.saturating_record(micros(ended.latency));
+            }
+        }
         match (failure, &ended.result) {
             (Some(failure), _) => count(&mut self.failures, failure),
             (None, result) => {

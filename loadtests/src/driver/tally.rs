@@ -12,7 +12,7 @@ use super::timeline::Timeline;
 /// The longest latency that is told apart, in microseconds.
 const LATENCY_US_MAX: u64 = 120_000_000;
 /// How many failures are kept with their words.
-const EXAMPLES_MAX: usize = 20;
+pub(super) const EXAMPLES_MAX: usize = 20;
 
 /// A histogram of latencies in microseconds, to three digits.
 pub type Latencies = Histogram<u64>;
@@ -41,6 +41,8 @@ pub struct Answer {
     pub backend: Option<String>,
     /// Why it can't be attributed, where that was asked.
     pub fault: Option<Fault>,
+    /// Whether it says when to come again.
+    pub retry_after: bool,
     /// The first of its bytes, where the status is not 2xx.
     pub words: String,
 }
@@ -137,7 +139,14 @@ mod tests {
     }
 
     fn answer(status: u16, version: u64, fault: Option<Fault>) -> Result<Answer, (Failure, String)> {
-        Ok(Answer { status, version: Some(version), backend: Some("b1".into()), fault, words: "busy".into() })
+        Ok(Answer {
+            status,
+            version: Some(version),
+            backend: Some("b1".into()),
+            fault,
+            retry_after: status == 503,
+            words: "busy".into(),
+        })
     }
 
     #[test]
@@ -165,6 +174,7 @@ mod tests {
         assert_eq!((phase.succeeded(), phase.failed(), phase.latency.max()), (1, 3, 100));
         assert_eq!(phase.failures, [(Failure::Timeout, 1), (Failure::Status, 1), (Failure::Attribution, 1)].into());
         assert_eq!(phase.statuses, [(200, 2), (503, 1)].into());
+        assert_eq!((phase.refused[&503].len(), phase.refused[&503].max(), phase.retry_after), (1, 5, 1));
         assert_eq!(phase.faults, [(Fault::WrongBody, 1)].into());
         assert_eq!(phase.backends["b1"], 3);
         assert_eq!(tally.examples[1].words, "503: busy");

@@ -58,16 +58,28 @@ impl Timeline {
         }
     }
 
+    /// Takes another one in that began at the same time.
+    pub(super) fn merge(&mut self, mut other: Timeline) {
+        while self.width < other.width {
+            self.halve();
+        }
+        while other.width < self.width {
+            other.halve();
+        }
+        while self.slices.len() < other.slices.len() {
+            self.slices.push(Slice::new());
+        }
+        for (slice, more) in self.slices.iter_mut().zip(&other.slices) {
+            slice.merge(more);
+        }
+    }
+
     fn halve(&mut self) {
         self.width *= 2;
         let mut merged: Vec<Slice> = Vec::with_capacity(self.slices.len().div_ceil(2));
         for (at, slice) in self.slices.drain(..).enumerate() {
             match merged.last_mut() {
-                Some(last) if at % 2 == 1 => {
-                    // Both have the same bounds: adding can't fail.
-                    let _ = last.latency.add(&slice.latency);
-                    last.failed += slice.failed;
-                }
+                Some(last) if at % 2 == 1 => last.merge(&slice),
                 _ => merged.push(slice),
             }
         }
@@ -80,6 +92,12 @@ impl Slice {
         let latency =
             Histogram::new_with_bounds(1, LATENCY_US_MAX, 2).unwrap_or_else(|_| unreachable!("constant bounds"));
         Self { latency, failed: 0 }
+    }
+
+    fn merge(&mut self, other: &Slice) {
+        // Both have the same bounds: adding can't fail.
+        let _ = self.latency.add(&other.latency);
+        self.failed += other.failed;
     }
 }
 

@@ -6,11 +6,8 @@ use headgate_contract::{Digest, ModelName, Release, Version};
 
 /// The only version.
 pub(super) const VERSION: Version = Version::FIRST;
-/// The only state.
-pub(super) const CURSOR: &str = "origin.1";
-
-/// The state report, as JSON: one version of a model, ready.
-pub(super) fn of(model: &ModelName, digest: Digest) -> String {
+/// The state: one version of a model, ready. It is the only one of this process.
+pub(super) fn of(model: &ModelName, digest: Digest, name: &str) -> StateReport {
     let serve = vec![Serve { version: VERSION, digest, weight: 1 }];
     let entry = Entry {
         change_id: String::new(),
@@ -23,11 +20,11 @@ pub(super) fn of(model: &ModelName, digest: Digest) -> String {
     };
     let version =
         VersionReport { version: VERSION, digest, state: VersionState::Ready, reason: String::new(), memory_bytes: 1 };
-    let report = StateReport {
+    StateReport {
         format: 1,
-        instance: "origin".to_owned(),
+        instance: name.to_owned(),
         build: env!("CARGO_PKG_VERSION").to_owned(),
-        cursor: CURSOR.to_owned(),
+        cursor: format!("{:016x}.1", rand::random::<u64>()),
         full: true,
         ready: true,
         draining: false,
@@ -42,7 +39,5 @@ pub(super) fn of(model: &ModelName, digest: Digest) -> String {
             versions: vec![version],
         }],
         gone: Vec::new(),
-    };
-    // Strings, numbers and lists always have a form in JSON.
-    serde_json::to_string(&report).unwrap_or_default()
+    }
 }

@@ -51,6 +51,10 @@ pub struct PhaseReport {
     pub faults: BTreeMap<String, u64>,
     /// By status: replies.
     pub statuses: BTreeMap<u16, u64>,
+    /// By status: latency of the replies that are no success.
+    pub refused: BTreeMap<u16, Quantiles>,
+    /// How many of those say when to come again.
+    pub retry_after: u64,
     /// By backend: replies.
     pub backends: BTreeMap<String, u64>,
     /// Latency of the requests that succeeded.
@@ -159,6 +163,8 @@ impl PhaseReport {
             failures: phase.failures.iter().map(|(kind, count)| (kind.as_str().to_owned(), *count)).collect(),
             faults: phase.faults.iter().map(|(kind, count)| (kind.as_str().to_owned(), *count)).collect(),
             statuses: phase.statuses.clone(),
+            refused: phase.refused.iter().map(|(status, latency)| (*status, Quantiles::of(latency))).collect(),
+            retry_after: phase.retry_after,
             backends: phase.backends.clone(),
             latency: Quantiles::of(&phase.latency),
             versions: phase.versions.iter().map(|(version, latency)| (*version, Quantiles::of(latency))).collect(),

@@ -55,6 +55,7 @@ fn load_lines(load: &LoadReport) -> Vec<String> {
     for phase in &load.phases {
         lines.push(row(&phase.name, &phase.latency));
         lines.extend(phase.versions.iter().map(|(version, latency)| row(&format!("  version {version}"), latency)));
+        lines.extend(phase.refused.iter().map(|(status, latency)| row(&format!("  status {status}"), latency)));
         lines.extend(counts(phase));
     }
     lines.push(row("driver was late by", &load.lag));

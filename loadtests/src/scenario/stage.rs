@@ -172,6 +172,7 @@ impl Stage {
     fn plan(&self, load: Load, options: &LoadOptions, phases: &[&str]) -> Plan {
         Plan {
             target: self.target.clone(),
+            from: None,
             bodies: self.bodies.clone(),
             headers: Vec::new(),
             load,

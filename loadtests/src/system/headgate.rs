@@ -48,13 +48,16 @@ impl Headgate {
     pub(super) fn gateway(
         &self,
         dir: &Path,
+        name: &str,
         listen: SocketAddr,
         admin: SocketAddr,
         backends: &[SocketAddr],
+        set: &[String],
     ) -> Program {
         let mut arguments = words!["gateway", "--listen", listen.to_string(), "--admin", admin.to_string()];
         arguments.extend(backends.iter().flat_map(|backend| words!["--backend", backend.to_string()]));
-        self.program(dir, "gateway", arguments)
+        arguments.extend(set.iter().flat_map(|set| words!["--set", set]));
+        self.program(dir, name, arguments)
     }
 
     fn program(&self, dir: &Path, name: &str, arguments: Vec<OsString>) -> Program {

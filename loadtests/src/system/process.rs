@@ -98,6 +98,15 @@ impl Process {
         }
     }
 
+    /// SIGSTOP, or SIGCONT: it stands still, and goes on as if nothing had been.
+    pub(super) fn freeze(&self, frozen: bool) -> Result<(), SystemError> {
+        let signal = if frozen { Signal::STOP } else { Signal::CONT };
+        let stop =
+            |error: rustix::io::Errno| SystemError::Stop { name: self.program.name.clone(), error: error.into() };
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        pid.map_or(Ok(()), |pid| kill_process(pid, signal).map_err(stop))
+    }
+
     fn ended(&self, status: ExitStatus) -> SystemError {
         SystemError::Ended { name: self.program.name.clone(), status, log: tail(&self.program.log) }
     }

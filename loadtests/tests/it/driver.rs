@@ -13,6 +13,7 @@ use crate::server::{self, Act};
 fn plan(url: &str, rate_per_s: f64, duration_ms: u64) -> Plan {
     Plan {
         target: url.parse().unwrap(),
+        from: None,
         bodies: vec![Bytes::from_static(b"a"), Bytes::from_static(b"b")],
         headers: Vec::new(),
         load: Load::Open { law: Law::Constant, rate_per_s, seed: 1 },

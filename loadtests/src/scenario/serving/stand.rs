@@ -137,6 +137,7 @@ impl Stand {
         scores.every = every;
         let plan = Plan {
             target,
+            from: None,
             bodies,
             headers,
             load,
