@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicU64;
 use headgate_backend::Config;
 use headgate_backend::cache::Cache;
 use headgate_backend::engines::Context;
-use headgate_backend::life::job::Workshop;
+use headgate_backend::life::Stage;
+use headgate_backend::life::job::{Tells, Workshop};
 use headgate_backend::life::plan::Wanted;
 use headgate_backend::metrics::Metrics;
 use headgate_contract::config::Sources;
@@ -19,6 +20,24 @@ use crate::output;
 
 /// A version is read into a cache of its own, that goes again.
 const CACHE_BYTES_MAX: u64 = 1 << 40;
+
+/// Says on standard error how far a version is.
+struct Stages {
+    text: bool,
+}
+
+impl Tells for Stages {
+    fn reached(&self, stage: Stage) {
+        if self.text {
+            eprintln!("{stage:?}");
+        }
+    }
+
+    fn aside(&self) {}
+
+    // There is room for all.
+    fn needs(&self, _: u64) {}
+}
 
 /// `headgate verify MODEL VERSION`.
 pub(crate) async fn run(global: &Global, args: Verify) -> Result<(), CommandError> {
@@ -37,15 +56,11 @@ pub(crate) async fn run(global: &Global, args: Verify) -> Result<(), CommandErro
         engines,
         memory_used: Arc::new(AtomicU64::new(0)),
         memory_bytes_max: u64::MAX,
+        makes_room: false,
     };
-    let text = !global.json;
-    let reached = |stage| {
-        if text {
-            eprintln!("{stage:?}");
-        }
-    };
+    let stages = Stages { text: !global.json };
     let wanted = Wanted { version, digest, rank: 0 };
-    let servable = workshop.prepare(&model, wanted, reached, || {}).await.map_err(|failure| {
+    let servable = workshop.prepare(&model, wanted, &stages).await.map_err(|failure| {
         CommandError::Unproven(format!("version {version} of model {model} would be refused: {}", failure.reason))
     })?;
     let (rows, tolerance) = manifest.golden.as_ref().map_or((0, 0.0), |golden| (golden.rows, golden.tolerance));
