@@ -9,9 +9,9 @@ use axum::Router;
 use bytes::Bytes;
 use headgate_contract::error::ErrorBody;
 use headgate_contract::route::{self, Choice, Protocol, Route, Target};
-use headgate_contract::{Digest, Kind, header};
-use http::header::CONNECTION;
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use headgate_contract::{Digest, Kind, header, host};
+use http::header::{CONNECTION, HOST};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -42,6 +42,12 @@ pub(super) async fn answer(
     peer: SocketAddr,
     request: Request<Incoming>,
 ) -> Response<ReplyBody> {
+    if let Err(refusal) = sound(&request) {
+        let mut response = reply::refusal_of(&refusal, ErrorBody::is_twice_at(request.uri().path()));
+        finish(app, response.headers_mut(), &Id::of(request.headers()));
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        return response.map(|body| Either::Left(Full::new(body)));
+    }
     if request.method() == Method::POST && route::is_prediction(request.uri().path()) {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
@@ -54,6 +60,16 @@ pub(super) async fn answer(
     };
     finish(app, response.headers_mut(), &Id::Given(&id));
     response
+}
+
+/// Refuses a head that another server may read otherwise, or that asks for a tunnel: its connection is to be closed.
+fn sound(request: &Request<Incoming>) -> Result<(), Refusal> {
+    if request.method() == Method::CONNECT {
+        let words = "CONNECT asks for a tunnel, and there is none here";
+        return Err(Refusal { allow: Some(""), ..Refusal::new(Kind::MethodNotAllowed, words) });
+    }
+    let hosts = request.headers().get_all(HOST).iter().map(HeaderValue::as_bytes);
+    host::check(request.version() == Version::HTTP_11, hosts).map_err(Refusal::invalid)
 }
 
 /// Answers a prediction, of POST.

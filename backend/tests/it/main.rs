@@ -20,5 +20,6 @@ mod onnx;
 mod outages;
 mod processes;
 mod program;
+mod smuggling;
 mod support;
 mod tls;

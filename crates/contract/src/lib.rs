@@ -12,6 +12,7 @@
 //!   [`statistics`]: one of them added up
 //! - [`csv`]: what a cell of CSV says
 //! - [`fleet`]: what a backend tells a gateway; [`link`]: how calls go between them
+//! - [`host`]: the one header that HTTP/1.1 needs
 //! - `http1`, a feature: HTTP/1.1 as most predictions come
 //! - [`config`]: flag over environment over file over default
 
@@ -25,6 +26,7 @@ pub mod fleet;
 pub mod format;
 pub mod grpc;
 pub mod header;
+pub mod host;
 #[cfg(feature = "http1")]
 pub mod http1;
 pub mod layout;

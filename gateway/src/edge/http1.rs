@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use super::Edge;
 use super::answer::Answer;
 use super::body::late;
 use super::call::Call;
@@ -28,7 +29,6 @@ use super::log::Entry;
 use super::opening::Opening;
 use super::reply::Failed;
 use super::timed::Doing;
-use super::{Edge, sound};
 use crate::config::{Config, Limits};
 
 mod written;
@@ -205,7 +205,6 @@ impl Edge {
         let refuse = || Failed::new(Kind::InvalidRequest, format!("path '{}' can't be read", head.path));
         parts.uri = head.path.parse().map_err(|_| refuse())?;
         parts.headers = head.headers.clone();
-        sound::check_host(http::Version::HTTP_11, &parts.headers)?;
         let id = Id::of(&parts.headers);
         match route::parse("POST", &head.path)? {
             Route::Predict(_, target) => Call::new(parts, target, &id, &config.limits),

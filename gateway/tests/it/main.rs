@@ -16,6 +16,7 @@ mod link;
 mod patience;
 mod place;
 mod process;
+mod rawh2;
 mod release;
 mod retry;
 mod routing;

@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap};
 use http::{HeaderName, HeaderValue};
+
+use crate::host::is_host;
 
 /// Bodies beyond this are no small ones.
 pub const BODY_BYTES_MAX: usize = 64 << 10;
@@ -44,7 +46,7 @@ pub struct Head {
 }
 
 impl Head {
-    /// Reads a head: `POST`, HTTP/1.1, a plain path, one plain length of the body, and no header that tells how the message
+    /// Reads a head: `POST`, HTTP/1.1, a plain path, one plain length of the body, one host, and no header that tells how the message
     /// or the connection is to be handled in any other way. Says also whether it is the last one again.
     pub fn read(&mut self, bytes: &[u8]) -> (Seen, bool) {
         match self.again(bytes) {
@@ -94,17 +96,21 @@ impl Head {
 
 /// Takes in the headers that pass; gives the length of the body. None where one is not plain.
 fn headers<'b>(came: &[httparse::Header<'b>], into: &mut HeaderMap) -> Option<&'b [u8]> {
-    let mut length = None;
+    let (mut length, mut hosts) = (None, 0);
     for header in came {
         let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
         match &name {
             &CONTENT_LENGTH if length.is_none() => length = Some(header.value),
             &CONNECTION if header.value.eq_ignore_ascii_case(b"keep-alive") => {}
             name if tells_more(name) => return None,
-            _ => drop(into.append(name, HeaderValue::from_bytes(header.value).ok()?)),
+            &HOST if hosts > 0 || !is_host(header.value) => return None,
+            _ => {
+                hosts += usize::from(name == HOST);
+                into.append(name, HeaderValue::from_bytes(header.value).ok()?);
+            }
         }
     }
-    length
+    length.filter(|_| hosts == 1)
 }
 
 /// Bytes that a request of POST begins with, as far as they came.
@@ -200,6 +206,9 @@ mod tests {
             with("upgrade: h2c"),
             with("te: trailers"),
             with("x : y"),
+            with("host: x"),
+            PLAIN.replace("Host: x", "Host: x/y"),
+            PLAIN.replace("Host: x\r\n", ""),
             with("x"),
             with(&format!("x: {}", "y".repeat(HEAD_BYTES_MAX))),
             with(&"x: y\r\n".repeat(HEADERS_MAX)),

@@ -10,6 +10,8 @@ pub(crate) enum Is {
     Last,
     /// One message, as plain as any other: what follows it is the next one.
     Whole,
+    /// The same, with a body that nobody needs: its connection may close instead.
+    Unneeded,
 }
 
 /// One message.
@@ -209,15 +211,15 @@ fn unread() -> Vec<Vector> {
     ] {
         let head = format!("{line} HTTP/1.1\r\nHost: x\r\n");
         let sized = format!("{head}{length}\r\n{SMUGGLED}");
-        all.push(vector(format!("CL.0: {line}"), BROWSER, Is::Whole, sized));
+        all.push(vector(format!("CL.0: {line}"), BROWSER, Is::Unneeded, sized));
         let coded = format!("{head}{chunked}\r\n{chunks}");
-        all.push(vector(format!("TE.0: {line}"), "Lotay and others, TE.0, 2024", Is::Whole, coded));
+        all.push(vector(format!("TE.0: {line}"), "Lotay and others, TE.0, 2024", Is::Unneeded, coded));
     }
     let no_body = format!("{START}\r\n");
     all.push(vector("no length and no body", RFC_FRAMING, Is::Whole, no_body));
     for expect in ["Expect: 100-continue", "Expect: y 100-continue", "Expect: 100-Continue"] {
         let head = format!("GET /v2/health/live HTTP/1.1\r\nHost: x\r\n{expect}\r\n{length}\r\n{SMUGGLED}");
-        all.push(vector(format!("0.CL: {expect}"), "Kettle, HTTP/1.1 must die, 2025", Is::Whole, head));
+        all.push(vector(format!("0.CL: {expect}"), "Kettle, HTTP/1.1 must die, 2025", Is::Unneeded, head));
     }
     let folded =
         format!("OPTIONS /v2/health/live HTTP/1.1\r\nHost: x\r\nExpect:\r\n 100-continue\r\n{length}\r\n{SMUGGLED}");
