@@ -46,8 +46,8 @@ pub struct Head {
 }
 
 impl Head {
-    /// Reads a head: `POST`, HTTP/1.1, a plain path, one plain length of the body, one host, and no header that tells how the message
-    /// or the connection is to be handled in any other way. Says also whether it is the last one again.
+    /// Reads a head: `POST`, HTTP/1.1, a plain path, one plain length of the body, one host, and no header that tells how
+    /// the message or the connection is to be handled in any other way. Says also whether it is the last one again.
     pub fn read(&mut self, bytes: &[u8]) -> (Seen, bool) {
         match self.again(bytes) {
             Some(seen) => (seen, true),
