@@ -176,6 +176,10 @@ impl Upstream {
                 Err((None, source)) => return Err(lost(source)),
             };
             let (head, incoming) = response.into_parts();
+            if head.status.is_informational() {
+                // Another protocol, which nobody asked for: passed on, it would be spoken with the caller.
+                return Err(lost(format!("status {} came", head.status.as_u16()).into()));
+            }
             let (body, connection) = connection.read(&head, incoming, options.whole_bytes_max).await.map_err(lost)?;
             if let Some(connection) = connection {
                 self.give_back(connection, options.pool_max);

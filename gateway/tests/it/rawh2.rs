@@ -5,16 +5,21 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 // Types of frames (RFC 9113, section 6).
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
 pub(crate) const RESET: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PING: u8 = 6;
+pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
+pub(crate) const CONTINUATION: u8 = 9;
 
 /// The flag of the last frame of a stream, and of the last one of a head.
 pub(crate) const END: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
 
 /// A frame.
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -45,6 +50,12 @@ pub(crate) fn literal(headers: &[(impl AsRef<[u8]>, impl AsRef<[u8]>)]) -> Vec<u
         }
     }
     bytes
+}
+
+/// A head that asks for a prediction.
+pub(crate) fn post(more: &[(&str, &str)]) -> Vec<u8> {
+    let plain = [(":method", "POST"), (":scheme", "http"), (":authority", "x"), (":path", "/v2/models/m/infer")];
+    literal(&[&plain, more].concat())
 }
 
 /// A frame that came.
@@ -112,6 +123,18 @@ impl Raw {
             }
         }
         status
+    }
+
+    /// The code with which the other side closes (RFC 9113, section 7), after what it said before; none where it closes
+    /// without a word.
+    pub(crate) async fn goaway(&mut self) -> Option<u32> {
+        let mut code = None;
+        while let Some(came) = self.next().await {
+            if let (GOAWAY, Some(bytes)) = (came.kind, came.payload.get(4..8)) {
+                code = Some(u32::from_be_bytes(bytes.try_into().unwrap()));
+            }
+        }
+        code
     }
 }
 

@@ -33,6 +33,10 @@ impl Answer {
         let Ok(status) = StatusCode::from_u16(reply.status) else {
             return Err(format!("a reply of status {} came", reply.status));
         };
+        if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) && !reply.body.is_empty() {
+            // By HTTP/1.1 it would be read as the next reply's beginning.
+            return Err(format!("a reply of status {} came with a body", reply.status));
+        }
         let (error, version, load) = (reply.error, reply.version, reply.load);
         let (rows, content, body) = (reply.rows, reply.content, Bytes::copy_from_slice(reply.body));
         let mut headers = HeaderMap::new();
@@ -83,5 +87,10 @@ mod tests {
         for (name, value) in [("x a", "b"), ("x:", "b"), ("x", "b\r\ny: z"), ("x", "\0")] {
             assert!(of(200, &[(name, value)]).is_err(), "{name:?} {value:?}");
         }
+    }
+
+    #[test]
+    fn a_body_where_none_may_be_is_the_backends_fault() {
+        assert!(of(204, &[]).is_err() && of(304, &[]).is_err() && of(404, &[]).is_ok());
     }
 }
