@@ -57,7 +57,7 @@ fuzz: ## a minute of fuzzing for each reader of foreign bytes (needs a nightly c
 	@mkdir -p fuzz/corpus/model_file && cp crates/engine/tests/it/fixtures/*.model trainer/tests/it/fixtures/*.hgl fuzz/corpus/model_file
 	@mkdir -p fuzz/corpus/onnx_file && cp trainer/tests/it/fixtures/*.onnx fuzz/corpus/onnx_file
 	@cp -r fuzz/seeds/. fuzz/corpus
-	@cd fuzz && for target in path link documents model_file linear_file onnx_file; do cargo +nightly fuzz run $$target -- -max_total_time=60 || exit 1; done
+	@cd fuzz && for target in path link http1_head documents report settings model_file linear_file onnx_file; do cargo +nightly fuzz run $$target -- -max_total_time=60 || exit 1; done
 
 sanitize: ## the engine's tests under the address sanitizer (needs a nightly compiler)
 	@tools/sanitize
