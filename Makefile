@@ -2,7 +2,7 @@
 # tools/setup, once.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: up test test-clients lint bench bench-engine bench-serving bench-proxy bench-chain bench-judgement fuzz sanitize help setup
+.PHONY: up test test-clients lint bench bench-engine bench-serving bench-proxy bench-chain bench-judgement sim fuzz sanitize help setup
 
 up: ## run the whole system here: file store, sample model, two backends, a gateway (ARGS="--backends 3 ...")
 	@tools/setup up
@@ -52,6 +52,12 @@ bench-judgement: ## slow, failing, lost backends, deadlines, overload: a table a
 	@tools/setup up
 	@cargo build --release --locked -p headgate -p headgate-loadtests
 	@tools/bench-judgement/run $(ARGS)
+
+sim: ## the gateway's judgement in virtual time: tables and plots in target/sim (ARGS="--gateways 100")
+	@cargo build --release --locked -p headgate-loadtests
+	@mkdir -p target/sim
+	@for scenario in load slow failing flaky hanging restarting overload closed busy; do \
+		target/release/loadtests sim $$scenario --html target/sim/$$scenario.html --json target/sim/$$scenario.json $(ARGS) || exit 1; done
 
 fuzz: ## a minute of fuzzing for each reader of foreign bytes (needs a nightly compiler and cargo-fuzz)
 	@mkdir -p fuzz/corpus/model_file && cp crates/engine/tests/it/fixtures/*.model trainer/tests/it/fixtures/*.hgl fuzz/corpus/model_file

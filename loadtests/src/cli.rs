@@ -9,6 +9,7 @@ use headgate_loadtests::report::Files;
 use headgate_loadtests::scenario::{
     judgement, kill_backend, many_models, placement, positive, publish_to_serving, serving, swap_under_load,
 };
+use headgate_loadtests::sim;
 
 /// Open-loop load, scenarios and faults against real Headgate processes.
 ///
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     Serving(serving::Options),
     /// What a gateway makes of slow, failing and lost backends, of deadlines and of overload
     Judgement(judgement::Options),
+    /// A fleet in virtual time: the gateway's own judgement before backends that are slow, fail, or have too much to do
+    Sim(sim::scenario::Options),
     /// A server whose every reply is the same: what stands behind the proxies of a bench
     Origin(origin::Options),
 }

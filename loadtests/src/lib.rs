@@ -12,5 +12,6 @@ pub mod driver;
 pub mod origin;
 pub mod report;
 pub mod scenario;
+pub mod sim;
 pub mod system;
 mod wire;

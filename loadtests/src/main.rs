@@ -12,6 +12,7 @@ use headgate_loadtests::report::Report;
 use headgate_loadtests::scenario::{
     judgement, kill_backend, many_models, placement, publish_to_serving, serving, swap_under_load,
 };
+use headgate_loadtests::sim;
 use headgate_loadtests::system::fleet;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -55,6 +56,11 @@ async fn scenario(command: &Command) -> Result<Report, Box<dyn Error>> {
         Command::Placement(options) => placement::run(options).await?,
         Command::Serving(options) => serving::run(options).await?,
         Command::Judgement(options) => judgement::run(options).await?,
+        // It has no one to wait for.
+        Command::Sim(options) => {
+            let options = options.clone();
+            tokio::task::spawn_blocking(move || sim::scenario::run(&options)).await??
+        }
         // Answers until it is told to end.
         Command::Origin(options) => {
             fleet::follow_parent();

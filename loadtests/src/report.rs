@@ -1,10 +1,12 @@
 //! What a run found: as JSON, as a text table, and as a page with a plot.
 
+mod chart;
 mod load;
 mod machine;
 mod page;
 mod plot;
 mod serving;
+mod sim;
 mod table;
 
 use std::collections::BTreeMap;
@@ -12,9 +14,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+pub use chart::{Chart, Line};
 pub use load::{LoadReport, MarkReport, PhaseReport, Quantiles, SliceReport, WindowReport};
 pub use machine::Machine;
 pub use serving::{Cell, LeftOut, ServingReport, Spread};
+pub use sim::{Row, SimReport};
 
 /// What a run found.
 #[derive(Clone, Debug, Serialize)]
@@ -40,6 +44,9 @@ pub struct Report {
     /// Servers side by side, where that was measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serving: Option<ServingReport>,
+    /// What was simulated, where that was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sim: Option<SimReport>,
 }
 
 /// Something that had to hold: `measured` at most `bound`.
@@ -72,7 +79,7 @@ pub struct Files {
     /// Write the report as JSON to this file
     #[arg(long, global = true, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Write the report as a page with a plot of latency over time to this file
+    /// Write the report as a page with its plots to this file
     #[arg(long, global = true, value_name = "FILE")]
     pub html: Option<PathBuf>,
 }
@@ -98,6 +105,7 @@ impl Report {
             figures: Vec::new(),
             load: None,
             serving: None,
+            sim: None,
         }
     }
 

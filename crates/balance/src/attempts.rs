@@ -2,6 +2,8 @@
 
 use crate::budget::Reason;
 
+/// Attempts of one call, the first one included, as far as nothing else is set.
+pub const MAX: u32 = 3;
 /// Backends that may be lost under one call: it may be what kills them.
 const LOST_MAX: u32 = 2;
 /// Backends that may say under one call that they have no room: then the fleet has none.

@@ -8,6 +8,8 @@ use crate::budget::Reason;
 use crate::cost::Expected;
 use crate::{Millis, Nanos, nanos};
 
+/// The part of a model's replies that come before a call is slow and hedged, as far as nothing else is set.
+pub const HEDGE_QUANTILE: f64 = 0.95;
 /// The least time that an attempt gets.
 const SHARE_MIN_MS: Millis = 50;
 /// The least time after which a call is hedged: timers are no finer than a millisecond.

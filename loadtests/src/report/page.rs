@@ -1,18 +1,20 @@
 //! A report as one page that needs nothing else.
 
-use super::{Report, plot};
+use super::{Report, chart, plot};
 
 const STYLE: &str = "body{font:14px/1.5 system-ui,sans-serif;margin:2em auto;max-width:1060px;color:#222}\
-pre{background:#f6f6f4;padding:1em;overflow-x:auto;font-size:12px}svg{width:100%;height:auto}";
+pre{background:#f6f6f4;padding:1em;overflow-x:auto;font-size:12px}svg{width:100%;height:auto}\
+figure{margin:1.5em 0}figcaption{font-weight:bold;margin-bottom:.3em}";
 
 /// The page.
 pub(super) fn html(report: &Report) -> String {
     let title = escape(&report.scenario);
     let plot = report.load.as_ref().map(plot::svg).unwrap_or_default();
+    let charts = report.sim.iter().flat_map(|sim| &sim.charts).map(chart::figure).collect::<String>();
     let (at, text) = (report.ended_at.strftime("%Y-%m-%d %H:%M:%S UTC"), escape(&report.text()));
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
-         <style>{STYLE}</style></head>\n<body><h1>{title}</h1><p>{at}</p>\n{plot}\n<pre>{text}</pre></body></html>\n"
+         <style>{STYLE}</style></head>\n<body><h1>{title}</h1><p>{at}</p>\n{plot}{charts}\n<pre>{text}</pre></body></html>\n"
     )
 }
 

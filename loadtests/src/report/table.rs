@@ -1,6 +1,6 @@
 //! A report as text.
 
-use super::{LoadReport, PhaseReport, Quantiles, Report, serving};
+use super::{LoadReport, PhaseReport, Quantiles, Report, serving, sim};
 
 /// The whole report.
 pub(super) fn text(report: &Report) -> String {
@@ -29,6 +29,10 @@ pub(super) fn text(report: &Report) -> String {
     if let Some(serving) = &report.serving {
         lines.push(String::new());
         lines.extend(serving::lines(serving));
+    }
+    if let Some(sim) = &report.sim {
+        lines.push(String::new());
+        lines.extend(sim::lines(sim));
     }
     lines.push(String::new());
     lines.extend(report.figures.iter().map(|f| format!("  {:<58} {:>12} {}", f.name, number(f.value), f.unit)));

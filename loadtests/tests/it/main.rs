@@ -6,3 +6,4 @@ mod driver;
 mod origin;
 mod server;
 mod serving;
+mod sim;
