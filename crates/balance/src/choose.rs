@@ -5,8 +5,10 @@
 //!   even as asking all, without the herding that asking all brings when several gateways look at the same figures; with
 //!   peak-EWMA latencies as in Finagle and linkerd, see [`crate::load`].
 //! - [`Policy::HotCold`]: Wydrowski et al., "Load is not what you should balance: Introducing Prequal" (NSDI 2024): of some
-//!   backends, those are hot that have more in flight than a quantile of what was seen lately; among the cold the fastest
-//!   is taken, and where all are hot the one with least in flight. Load comes with replies, without probes.
+//!   backends, those are hot that have more in flight than a quantile of what was seen lately; among the cold the one is
+//!   taken where the call would be done soonest, and where all are hot the one with least in flight. Load comes with
+//!   replies, without probes. (The paper takes the one with the lowest latency, as measured at its load of the moment. The
+//!   pace here remembers for seconds: by it alone all calls would go to the same one until that is hot.)
 //! - The others are there to compare with.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
@@ -215,7 +217,7 @@ impl Chooser {
         let from = below(len.max(1), (field.chance)());
         let around = || pool.iter().cycle().skip(from).take(len).copied();
         let hot_above = self.hot_above.load(Relaxed) as f32;
-        let (mut coldest, mut least) = (None::<(f32, usize)>, None::<(f32, usize)>);
+        let (mut coldest, mut least) = (None::<(Candidate, usize)>, None::<(f32, usize)>);
         for at in around() {
             let seen = (field.candidate)(at);
             known += usize::from(seen.fresh);
@@ -223,8 +225,8 @@ impl Chooser {
                 continue;
             }
             let in_flight = seen.in_flight();
-            if in_flight <= hot_above && coldest.is_none_or(|(pace, _)| seen.pace < pace) {
-                coldest = Some((seen.pace, at));
+            if in_flight <= hot_above && coldest.is_none_or(|(best, _)| seen.is_sooner(&best, own)) {
+                coldest = Some((seen, at));
             }
             if least.is_none_or(|(calls, _)| in_flight < calls) {
                 least = Some((in_flight, at));
@@ -234,7 +236,7 @@ impl Chooser {
         match known {
             0 => field.better_of_two(|_, _| false),
             _ if known < rules.fresh_min => field.better_of_two(|a, b| a.is_sooner(b, own)),
-            _ => coldest.or(least).map(|(_, at)| at).or_else(|| pool.get(from).copied()),
+            _ => coldest.map(|(_, at)| at).or(least.map(|(_, at)| at)).or_else(|| pool.get(from).copied()),
         }
     }
 

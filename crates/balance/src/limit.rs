@@ -8,18 +8,21 @@
 //! multiple refused them. By Little's law a limit that holds the wait at a fifth of a second lets a fast backend have
 //! thousands of calls, and a slow one a handful, without anyone saying which it is.
 //!
+//! It is a limit on all that a backend has in flight, from whichever gateway, as its replies tell: a hundred gateways that
+//! may each send it one call more have a hundred too many there.
+//!
 //! Over a short window the mean wait is held against what is allowed. Above it the limit falls to the part of what was in
 //! flight that would have waited as long as is allowed; below it, where the limit was near to being used, it grows by its
 //! square root. As in TCP, only calls count that began after the limit moved last: the others tell of how it was before. A
-//! limit that was not in use must be found too high twice in a row: a machine that stood still for a moment answers all
-//! that it had late, and is not overloaded.
+//! machine that stood still for a moment answers all that it had late, and is not overloaded: where there was no reply for
+//! half of the time that replies took, a limit that was not in use must be found too high once more.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::{Millis, Nanos, nanos};
 
-/// Replies in a window: so many, or as many as were in flight.
+/// Replies in a window: so many, or as many of this gateway's as were in flight.
 const REPLIES: std::ops::RangeInclusive<u32> = 3..=10;
 /// What a wait counts at most, in waits that are allowed, and what one counts that ended in a refusal: one that hung does
 /// not speak for all.
@@ -32,7 +35,7 @@ const FALLS_TO: std::ops::RangeInclusive<f64> = 0.25..=0.9;
 pub struct Rules {
     /// Where it begins. 0: there is no limit.
     pub start: u32,
-    /// The least. Several gateways have so many calls there each.
+    /// The least.
     pub min: u32,
     /// The most.
     pub max: u32,
@@ -68,9 +71,15 @@ struct Window {
     replies: u32,
     /// Of waits, in waits that are allowed.
     waits: f64,
-    /// The most calls at once.
+    /// The most calls at once: of this gateway, and of all.
+    own: u32,
     most: u32,
-    /// The window before was one of long waits, under a limit that was not in use.
+    /// The sum of what replies took, and the longest time without one.
+    took: Nanos,
+    gap: Nanos,
+    /// When the last one came.
+    last: Nanos,
+    /// The window before was one of long waits after a standstill, under a limit that was not in use.
     warned: bool,
 }
 
@@ -96,15 +105,29 @@ impl Limit {
         self.calls.load(Relaxed)
     }
 
-    /// Whether it has room for another call.
-    pub fn has_room(&self, rules: &Rules) -> bool {
-        self.calls() < self.get(rules)
+    /// Whether it has room for another call, where calls of `others` are in flight there, too. They don't count under a
+    /// limit that never moved: nobody has found the backend to have too much to do.
+    pub fn has_room(&self, others: impl FnOnce() -> f32, rules: &Rules) -> bool {
+        let (calls, limit) = (self.calls(), self.get(rules));
+        calls < limit && (self.limit.load(Relaxed) == 0 || calls as f32 + others() < limit as f32)
+    }
+
+    /// What of it `others` leave: 1 at least.
+    pub fn left_by(&self, others: impl FnOnce() -> f32, rules: &Rules) -> u32 {
+        match (rules.start, self.limit.load(Relaxed)) {
+            (0, _) | (_, 0) => self.get(rules),
+            _ => self.get(rules).saturating_sub(others() as u32).max(1),
+        }
     }
 
     /// Whether so much is in flight that a slow reply has waited, and tells nothing of the work: more than half of the
-    /// limit, and than any backend bears.
-    pub fn is_crowded(&self, rules: &Rules) -> bool {
-        self.calls() > (self.get(rules) / 2).max(rules.min)
+    /// limit, and than any backend bears. `load` is what the backend says is in flight there.
+    pub fn is_crowded(&self, load: Option<u64>, rules: &Rules) -> bool {
+        self.in_flight(load) > (self.get(rules) / 2).max(rules.min)
+    }
+
+    fn in_flight(&self, load: Option<u64>) -> u32 {
+        self.calls().max(load.map_or(0, |load| u32::try_from(load).unwrap_or(u32::MAX)))
     }
 
     /// A call begins. Calls that began together may be a few more than the limit.
@@ -117,24 +140,28 @@ impl Limit {
         self.calls.fetch_sub(1, Relaxed);
     }
 
-    /// Takes in how a call ended, that took so long; before [`Self::end`] of the same call. What comes while another
-    /// thread moves the limit is let go.
-    pub fn observe(&self, ended: Ended, took: Nanos, now: Nanos, rules: &Rules) {
+    /// Takes in how a call ended, that took so long, with what is in flight there of all gateways; before
+    /// [`Self::end`] of the same call. What comes while another thread moves the limit is let go.
+    pub fn observe(&self, ended: Ended, took: Nanos, load: u64, now: Nanos, rules: &Rules) {
         let Ok(mut window) = self.window.try_lock() else { return };
+        window.gap = window.gap.max(now.saturating_sub(window.last));
+        window.last = now;
         if rules.start == 0 || now.saturating_sub(took) < window.began {
             return;
         }
-        window.most = window.most.max(self.calls());
+        window.took = window.took.saturating_add(took);
+        window.own = window.own.max(self.calls());
+        window.most = window.most.max(self.in_flight(Some(load)));
         window.replies += 1;
         window.waits += match ended {
             Ended::Answered(expected) => rules.wait(took, expected).min(OUTLIER),
             Ended::Choked => OUTLIER,
         };
         let lasted = now.saturating_sub(window.began) >= nanos(rules.window_ms);
-        if lasted && window.replies >= window.most.clamp(*REPLIES.start(), *REPLIES.end()) {
+        if lasted && window.replies >= window.own.clamp(*REPLIES.start(), *REPLIES.end()) {
             let (limit, warned) = window.limit(self.get(rules), rules);
             self.limit.store(limit, Relaxed);
-            *window = Window { began: now, warned, ..Window::default() };
+            *window = Window { began: now, last: now, warned, ..Window::default() };
         }
     }
 }
@@ -153,7 +180,8 @@ impl Window {
         let wait = self.waits / f64::from(self.replies.max(1));
         let in_use = self.most.saturating_mul(2) >= limit;
         if wait > 1.0 {
-            if !in_use && !self.warned {
+            let stood_still = self.gap >= self.took / u64::from(self.replies.max(1)) / 2;
+            if !in_use && stood_still && !self.warned {
                 return (limit, true);
             }
             let left = (1.0 / wait).clamp(*FALLS_TO.start(), *FALLS_TO.end());
@@ -179,13 +207,13 @@ mod tests {
         let (limit, mut now, mut took) = (Limit::default(), SECOND, 0);
         let mut began = std::collections::VecDeque::new();
         for _ in 0..calls {
-            while limit.has_room(rules) && limit.calls() < callers {
+            while limit.has_room(|| 0.0, rules) && limit.calls() < callers {
                 limit.begin();
                 began.push_back(now);
             }
             now += work / cores;
             took = (now - began.pop_front().unwrap_or(now)).max(work);
-            limit.observe(Ended::Answered(work), took, now, rules);
+            limit.observe(Ended::Answered(work), took, 0, now, rules);
             limit.end();
         }
         (limit.get(rules), took)
@@ -220,7 +248,7 @@ mod tests {
             let took = if n % 20 == 19 { SECOND } else { 3 * MS };
             now += took;
             for _ in 0..64 {
-                limit.observe(Ended::Answered(100_000), took, now, &rules);
+                limit.observe(Ended::Answered(100_000), took, 0, now, &rules);
                 limit.end();
             }
         }
@@ -233,7 +261,7 @@ mod tests {
         let limit = Limit::default();
         let mut observe = |ended| {
             now += SECOND / 10;
-            limit.observe(ended, SECOND / 100, now, &rules);
+            limit.observe(ended, SECOND / 100, 0, now, &rules);
         };
         limit.begin();
         (0..100).for_each(|_| observe(Ended::Answered(SECOND / 100)));
@@ -241,6 +269,24 @@ mod tests {
         (0..30).for_each(|_| observe(Ended::Choked));
         assert_eq!(limit.get(&rules), rules.min);
         assert_eq!(limit.get(&Rules { start: 0, ..rules }), u32::MAX);
+    }
+
+    #[test]
+    fn what_others_have_there_counts_once_it_was_too_much() {
+        let (rules, mut now) = (Rules::default(), SECOND);
+        let limit = Limit::default();
+        limit.begin();
+        assert!(limit.has_room(|| 9_999.0, &rules), "nobody says that it is too much");
+        for _ in 0..6 {
+            now += SECOND;
+            limit.observe(Ended::Answered(MS), SECOND / 2, 100, now, &rules);
+        }
+        let found = limit.get(&rules);
+        assert!((30..60).contains(&found), "{found}: a hundred waited 500 ms, which is 2.5 times too long");
+        assert!(limit.has_room(|| 10.0, &rules) && !limit.has_room(|| found as f32, &rules));
+        assert_eq!(limit.left_by(|| 10.0, &rules), found - 10);
+        assert_eq!(limit.left_by(|| 1e9, &rules), 1);
+        assert!(limit.is_crowded(Some(100), &rules) && !limit.is_crowded(None, &rules));
     }
 
     proptest! {
@@ -252,9 +298,9 @@ mod tests {
                 now += wait;
                 limit.begin();
                 let ended = if is_choked { Ended::Choked } else { Ended::Answered(expected) };
-                limit.observe(ended, wait / 2, now, &rules);
+                limit.observe(ended, wait / 2, 0, now, &rules);
                 prop_assert!((4..=64).contains(&limit.get(&rules)));
-                prop_assert_eq!(limit.has_room(&rules), limit.calls() < limit.get(&rules));
+                prop_assert_eq!(limit.has_room(|| 0.0, &rules), limit.calls() < limit.get(&rules));
             }
         }
     }

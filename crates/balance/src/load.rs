@@ -129,11 +129,21 @@ impl Load {
             calls: self.calls(),
             cost: self.cost(),
             failed: counted(self.failed.faded(now, nanos(rules.penalty_ms))),
-            others: counted(self.others.faded(now, heard)),
+            others: self.others(now, rules),
             pace: self.pace(now, rules),
             fresh: self.others.get(now).is_some_and(|(_, age)| age <= heard),
             weight,
         }
+    }
+
+    /// Calls of others in flight there, as far as was heard.
+    pub fn others(&self, now: Nanos, rules: &Rules) -> f32 {
+        counted(self.others.faded(now, nanos(rules.heard_ms)))
+    }
+
+    /// Calls in flight there, from whomever.
+    pub fn in_flight(&self, now: Nanos, rules: &Rules) -> u64 {
+        u64::from(self.calls()) + self.others(now, rules) as u64
     }
 
     /// How much longer than expected its replies take: 1 is as expected. Without replies it goes back there.
@@ -144,6 +154,12 @@ impl Load {
     /// The moving average of its replies' times, once there was one.
     pub fn latency(&self, now: Nanos) -> Option<Nanos> {
         self.latency.get(now).map(|(latency, _)| latency as Nanos)
+    }
+
+    /// Whether it has answered any call within so long. One that is overloaded answers, late as it is; one that hangs does
+    /// not, and only that is a reason to leave it out.
+    pub fn has_answered_within(&self, time: Nanos, now: Nanos) -> bool {
+        self.latency.get(now).is_some_and(|(_, age)| age < time)
     }
 
     /// Calls in flight.
@@ -189,6 +205,7 @@ mod tests {
         load.observe(&good(MS), SECOND, &rules);
         load.observe(&good(8 * MS), SECOND, &rules);
         assert_eq!(load.pace(SECOND, &rules), 8.0);
+        assert!(load.has_answered_within(SECOND, SECOND + 500 * MS) && !load.has_answered_within(SECOND, 3 * SECOND));
         load.observe(&good(MS), SECOND + 65_536, &rules);
         assert!(load.pace(SECOND + 65_536, &rules) > 7.9, "one good reply makes no good backend");
         let idle = load.pace(6 * SECOND, &rules);

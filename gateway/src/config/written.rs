@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use headgate_balance::{admit, budget, choose, life, limit, load, nanos, outlier, place, share, zone};
+use headgate_balance::{
+    admit, attempts, budget, choose, life, limit, load, nanos, outlier, patience, place, share, zone,
+};
 use headgate_contract::config::ConfigError;
 use headgate_contract::fleet::{WAIT_MS_MAX, is_zone};
 use serde::{Deserialize, Serialize};
@@ -102,17 +104,17 @@ section!(
     FleetWritten {
         probe_ms: u64 = 250,
         probe_timeout_ms: u64 = 750,
-        misses_max: u32 = 2,
+        misses_max: u32 = life::Rules::default().misses_max,
         connect_timeout_ms: u64 = 250,
         idle_ms: u64 = 30_000,
         pool_max: usize = 512,
         link_connections: usize = 16,
-        slow_start_ms: u64 = 3_000,
+        slow_start_ms: u64 = life::Rules::default().slow_start_ms,
         drain_ms: u64 = 30_000,
-        eject_failures: u32 = 5,
-        eject_ms: u64 = 1_000,
-        eject_max_ms: u64 = 30_000,
-        eject_share_max: f64 = 0.5,
+        eject_failures: u32 = outlier::Rules::default().failures,
+        eject_ms: u64 = outlier::Rules::default().base_ms,
+        eject_max_ms: u64 = outlier::Rules::default().max_ms,
+        eject_share_max: f64 = outlier::Rules::default().share_max,
         eject_rate_window_ms: u64 = outlier::Rules::default().rate_window_ms,
         eject_rate_calls_min: u32 = outlier::Rules::default().rate_calls_min,
         eject_rate_deviations: f64 = outlier::Rules::default().rate_deviations,
@@ -158,13 +160,13 @@ section!(
 section!(
     /// `[retry]`
     RetryWritten {
-        attempts_max: u32 = 3,
-        ratio: f64 = 0.2,
+        attempts_max: u32 = attempts::MAX,
+        ratio: f64 = budget::Rules::default().ratio,
         hedge_ratio: f64 = budget::Rules::default().hedge_ratio,
-        hedge_quantile: f64 = 0.95,
-        min_per_s: u32 = 10,
-        burst: u32 = 500,
-        reserve: u32 = 1_000,
+        hedge_quantile: f64 = patience::HEDGE_QUANTILE,
+        min_per_s: u32 = budget::Rules::default().min_per_s,
+        burst: u32 = budget::Rules::default().burst,
+        reserve: u32 = budget::Rules::default().reserve,
     }
 );
 section!(

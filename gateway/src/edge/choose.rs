@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::Edge;
 use super::call::Call;
 use super::chance::chance;
+use super::predict::bounds;
 use super::reply::Failed;
 use crate::fleet::{Backend, Model, Plan, Planned, Seen, Snapshot};
 use crate::foreign::Door;
@@ -148,6 +149,7 @@ impl Edge {
     ) -> Option<Arc<Backend>> {
         let config = self.config.load();
         let rules = &config.fleet;
+        let bounds = bounds(&config);
         let (seen, now, now_ms) = (&planned.backends, Instant::now(), self.fleet.now());
         let candidate = |at: usize| {
             let seen = &seen[at];
@@ -155,12 +157,12 @@ impl Edge {
             seen.backend.candidate(weight, now, &rules.load)
         };
         let choose_first = |may: &dyn Fn(usize) -> bool| {
-            let open = |at: usize| may(at) && seen[at].backend.has_room(&rules.limit);
+            let open = |at: usize| may(at) && seen[at].backend.has_room(now, &bounds);
             self.chooser.choose(planned.first, open, candidate, own, &rules.choose, chance)
         };
         // Where its places fail a model, the next one in its order.
         let choose = |may: &dyn Fn(usize) -> bool| {
-            let open = |at: &usize| may(*at) && seen[*at].backend.has_room(&rules.limit);
+            let open = |at: &usize| may(*at) && seen[*at].backend.has_room(now, &bounds);
             choose_first(may).or_else(|| (planned.first..seen.len()).find(open))
         };
         let chosen = self

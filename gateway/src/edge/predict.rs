@@ -136,7 +136,9 @@ impl Edge {
             // A caller with little patience says nothing about the backend.
             if is_too_late(in_flight.began, config) {
                 in_flight.choked(None);
-                self.fleet.failed(&backend);
+                if in_flight.is_met_with_silence() {
+                    self.fleet.failed(&backend);
+                }
             }
             return Outcome::Done(Answer::Http(late(call, config).response(call.path.path())));
         };

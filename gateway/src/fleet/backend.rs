@@ -99,6 +99,8 @@ pub struct InFlight {
     rules: Bounds,
     /// Whether it counts under the backend's limit.
     limited: bool,
+    /// What the backend said to be in flight there.
+    load: Option<u64>,
     told: bool,
 }
 
@@ -226,15 +228,23 @@ impl Backend {
         if limited {
             self.limit.begin();
         }
-        InFlight { backend: Arc::clone(self), began: now, expected, rules, limited, told: false }
+        InFlight { backend: Arc::clone(self), began: now, expected, rules, limited, load: None, told: false }
     }
 
     /// Whether it may be given another call.
-    pub fn has_room(&self, rules: &limit::Rules) -> bool {
-        self.limit.calls().saturating_add(self.upstream.left().calls()) < self.limit.get(rules)
+    pub fn has_room(&self, now: Instant, rules: &Bounds) -> bool {
+        // What was left there is among what others have, as far as it was heard.
+        let own = self.limit.calls().saturating_add(self.upstream.left().calls());
+        let others = || self.load.others(self.clock(now), &rules.load);
+        own < self.limit.get(&rules.limit) && self.limit.has_room(others, &rules.limit)
     }
 
-    /// How many calls it is given at once.
+    /// How many of them are left for this gateway.
+    pub(super) fn room(&self, now: Instant, rules: &Bounds) -> u32 {
+        self.limit.left_by(|| self.load.others(self.clock(now), &rules.load), &rules.limit)
+    }
+
+    /// How many calls it is given at once, by all gateways.
     pub fn limit(&self, rules: &limit::Rules) -> u32 {
         self.limit.get(rules)
     }
@@ -339,8 +349,9 @@ impl InFlight {
     pub fn answered(&mut self, now: Instant, expected: Expected, load: Option<u64>) {
         self.expected.known = expected.known;
         if expected.known {
-            self.count(now, limit::Ended::Answered(expected.took));
+            self.count(now, limit::Ended::Answered(expected.took), load);
         }
+        self.load = load;
         self.tell(now, Ended::Good, expected.took, load);
     }
 
@@ -351,18 +362,27 @@ impl InFlight {
 
     /// The backend had no room for it, or did not come to it in time.
     pub fn choked(&mut self, load: Option<u64>) {
-        self.count(Instant::now(), limit::Ended::Choked);
+        self.count(Instant::now(), limit::Ended::Choked, load);
         self.failed(load);
+    }
+
+    /// Whether its backend has answered nothing since it was sent: it hangs, and has not merely too much to do.
+    pub fn is_met_with_silence(&self) -> bool {
+        let now = Instant::now();
+        !self.backend.load.has_answered_within(self.took(now), self.backend.clock(now))
     }
 
     /// Whether it was one of too many where it was sent.
     pub fn is_crowded(&self) -> bool {
-        self.backend.limit.is_crowded(&self.rules.limit)
+        self.backend.limit.is_crowded(self.load, &self.rules.limit)
     }
 
-    fn count(&self, now: Instant, ended: limit::Ended) {
+    fn count(&self, now: Instant, ended: limit::Ended, load: Option<u64>) {
         if self.limited {
-            self.backend.limit.observe(ended, self.took(now), self.backend.clock(now), &self.rules.limit);
+            let (limit, clock) = (&self.backend.limit, self.backend.clock(now));
+            // Where no reply tells, what was heard before does.
+            let load = load.unwrap_or_else(|| self.backend.load.in_flight(clock, &self.rules.load));
+            limit.observe(ended, self.took(now), load, clock, &self.rules.limit);
         }
     }
 

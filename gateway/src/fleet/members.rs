@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use headgate_balance::Millis;
 use headgate_balance::life::{self, State};
-use headgate_balance::limit;
 use headgate_balance::outlier::{self, Rate, Reason};
 
+use tokio::time::Instant;
+
 use super::snapshot::{Seen, Snapshot};
-use super::{Backend, Fleet, lock, watch};
+use super::{Backend, Bounds, Fleet, lock, watch};
 use crate::config::Config;
 use crate::discovery::Endpoint;
 
@@ -114,7 +115,7 @@ impl Fleet {
         self.measure_zones(&config.fleet);
         self.compare_rates(now, &config.fleet.outlier);
         self.refresh();
-        self.measure_room(&config.fleet.limit);
+        self.measure_room(&Bounds { load: config.fleet.load, limit: config.fleet.limit });
         for seen in self.snapshot().backends.iter() {
             let upstream = &seen.backend.upstream;
             upstream.sweep(config.fleet.idle);
@@ -131,12 +132,11 @@ impl Fleet {
         }
     }
 
-    /// Adds up the backends' limits.
-    fn measure_room(&self, rules: &limit::Rules) {
-        let snapshot = self.snapshot();
-        let limits =
-            snapshot.backends.iter().filter(|seen| seen.round == Some(0)).map(|seen| seen.backend.limit(rules));
-        let room = limits.fold(0, u32::saturating_add);
+    /// Adds up what the backends' limits leave for this gateway.
+    fn measure_room(&self, rules: &Bounds) {
+        let (snapshot, now) = (self.snapshot(), Instant::now());
+        let serving = snapshot.backends.iter().filter(|seen| seen.round == Some(0));
+        let room = serving.map(|seen| seen.backend.room(now, rules)).fold(0, u32::saturating_add);
         // Where none serves, whoever may answer in panic is asked.
         self.room.store(if room == 0 { u32::MAX } else { room }, Relaxed);
     }

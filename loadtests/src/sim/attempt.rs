@@ -50,14 +50,14 @@ impl World {
         attempt.expected.known = expected.known;
         let at = attempt.backend as usize;
         if expected.known {
-            self.count(id, limit::Ended::Answered(expected.took));
+            self.count(id, limit::Ended::Answered(expected.took), Some(load));
         }
         self.tell(id, Ended::Good, took, expected.took, Some(load));
         let (gateway, rules) = (&self.gateways[self.gateway_of(id)], &self.plan.rules);
         if expected.known {
             gateway.paces.add(took as f32 / expected.took as f32, rules.hedge_quantile as f32);
         }
-        let crowded = gateway.view.peers[at].limit.is_crowded(&rules.limit);
+        let crowded = gateway.view.peers[at].limit.is_crowded(Some(load.into()), &rules.limit);
         gateway.cost.learn(&Sample { bytes: asked.bytes, rows: Some(asked.rows), took, crowded }, self.now);
     }
 
@@ -73,15 +73,16 @@ impl World {
 
     /// Its backend had no room for it, or did not come to it in time.
     pub(super) fn choked(&mut self, id: Id, load: Option<u32>) {
-        self.count(id, limit::Ended::Choked);
+        self.count(id, limit::Ended::Choked, load);
         self.failed(id, load);
     }
 
-    fn count(&mut self, id: Id, ended: limit::Ended) {
+    fn count(&mut self, id: Id, ended: limit::Ended, load: Option<u32>) {
         let took = self.took(id);
         let Some(attempt) = self.attempts.get(id) else { return };
         let peer = &self.gateways[attempt.gateway as usize].view.peers[attempt.backend as usize];
-        peer.limit.observe(ended, took, self.now, &self.plan.rules.limit);
+        let load = load.map_or_else(|| peer.load.in_flight(self.now, &self.plan.rules.load), u64::from);
+        peer.limit.observe(ended, took, load, self.now, &self.plan.rules.limit);
     }
 
     fn tell(&mut self, id: Id, ended: Ended, took: Nanos, expected: Nanos, load: Option<u32>) {
@@ -115,6 +116,18 @@ impl World {
         let gateway = &mut self.gateways[attempt.gateway as usize];
         gateway.view.failed(attempt.backend, self.now / nanos(1), &self.plan.rules);
         gateway.prequal.failed(attempt.backend);
+    }
+
+    /// The same where its backend has answered nothing since it was sent.
+    pub(super) fn blame_if_silent(&mut self, id: Id) {
+        let took = self.took(id);
+        let answers = self.attempts.get(id).is_some_and(|attempt| {
+            let peer = &self.gateways[attempt.gateway as usize].view.peers[attempt.backend as usize];
+            peer.load.has_answered_within(took, self.now)
+        });
+        if !answers {
+            self.blame(id);
+        }
     }
 
     /// Its backend did its part.

@@ -98,7 +98,7 @@ impl World {
                 Among::Untried => !tried.contains(&at),
                 Among::All => true,
             };
-            may && view.peers[at as usize].limit.has_room(&rules.limit)
+            may && view.has_room(at, now, rules)
         };
         let mut choose = rules.choose;
         if let Policy::Own(policy) = rules.policy {
@@ -341,7 +341,7 @@ impl World {
             let took = self.attempts.get(attempt).map_or(0, |attempt| self.now - attempt.began);
             if patience::is_too_late(took, self.plan.deadline) {
                 self.choked(attempt, None);
-                self.blame(attempt);
+                self.blame_if_silent(attempt);
             }
         }
         self.finish(id, End::Late);

@@ -82,7 +82,7 @@ impl View {
             out: Vec::new(),
         };
         view.refresh(now, rules);
-        view.measure_room(rules);
+        view.measure_room(now, rules);
         view
     }
 
@@ -101,6 +101,12 @@ impl View {
         let since = self.seen[at as usize].warms_since;
         let weight = since.map_or(1.0, |since| weight(Some(since), now / nanos(1), rules.life.slow_start_ms));
         self.peers[at as usize].load.candidate(weight, now, &rules.load)
+    }
+
+    /// Whether a backend may be given another call.
+    pub fn has_room(&self, at: u32, now: Nanos, rules: &Rules) -> bool {
+        let peer = &self.peers[at as usize];
+        peer.limit.has_room(|| peer.load.others(now, &rules.load), &rules.limit)
     }
 
     /// A call to a backend succeeded.
@@ -128,12 +134,14 @@ impl View {
         if self.warms {
             self.refresh(now, rules);
         }
-        self.measure_room(rules);
+        self.measure_room(now, rules);
     }
 
-    fn measure_room(&mut self, rules: &Rules) {
+    fn measure_room(&mut self, now: Millis, rules: &Rules) {
         let serving = self.peers.iter().zip(&self.seen).filter(|(_, seen)| seen.round == Some(0));
-        let room = serving.map(|(peer, _)| peer.limit.get(&rules.limit)).fold(0, u32::saturating_add);
+        let others = |peer: &Peer| peer.load.others(nanos(now), &rules.load);
+        let left = serving.map(|(peer, _)| peer.limit.left_by(|| others(peer), &rules.limit));
+        let room = left.fold(0, u32::saturating_add);
         self.room = if room == 0 { u32::MAX } else { room };
     }
 
