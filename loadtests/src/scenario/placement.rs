@@ -31,7 +31,7 @@ pub struct Options {
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub models: u32,
     /// Rows of data for each
-    #[arg(long, default_value_t = 40, value_name = "N", value_parser = clap::value_parser!(u32).range(20..=1_000_000))]
+    #[arg(long, default_value_t = 120, value_name = "N", value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     pub rows: u32,
     /// How many backends
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=64))]
@@ -209,12 +209,13 @@ fn tell(what: &str, heard: &Heard, report: &mut Report) {
     }
     report.figure(format!("{what}: calls"), heard.calls as f64, "");
     report.figure(format!("{what}: calls whose model was there"), hits * 100.0, "%");
-    let ms = |us: u64| us as f64 / 1_000.0;
-    if !heard.waited.is_empty() {
-        report.figure(format!("{what}: p50 of calls that waited"), ms(heard.waited.value_at_quantile(0.5)), "ms");
-        report.figure(format!("{what}: p99 of calls that waited"), ms(heard.waited.value_at_quantile(0.99)), "ms");
-        report.figure(format!("{what}: longest"), ms(heard.waited.max()), "ms");
+    for (which, latencies) in [("calls that waited", &heard.waited), ("the others", &heard.there)] {
+        if latencies.is_empty() {
+            continue;
+        }
+        for (name, at) in [("p50", 0.5), ("p99", 0.99), ("longest", 1.0)] {
+            let ms = latencies.value_at_quantile(at) as f64 / 1_000.0;
+            report.figure(format!("{what}: {name} of {which}"), ms, "ms");
+        }
     }
-    report.figure(format!("{what}: p50 of the others"), ms(heard.there.value_at_quantile(0.5)), "ms");
-    report.figure(format!("{what}: p99 of the others"), ms(heard.there.value_at_quantile(0.99)), "ms");
 }
