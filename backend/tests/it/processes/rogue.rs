@@ -120,6 +120,12 @@ async fn stopped_in_its_tracks_it_is_killed_and_started_again() {
     let (_bucket, backend) = served("stopped", &[("process.call_timeout_ms", "500")]).await;
     let [command] = commands("stopped", "rogue.py")[..] else { panic!() };
     rustix::process::kill_process(rustix::process::Pid::from_raw(command).unwrap(), Signal::STOP).unwrap();
+    // The signal is on its way when it is sent.
+    let is_stopped = || async {
+        let stat = std::fs::read_to_string(format!("/proc/{command}/stat")).unwrap();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    };
+    until("it is stopped", is_stopped).await;
     call(&backend, "stopped", 1).await.says(504, &["'stopped'", "hangs", "within 500 ms"]);
     comes_back(&backend, "stopped", &["did not answer a call within 500 ms"]).await;
 }
