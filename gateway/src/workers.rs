@@ -9,10 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::runtime::{Builder, Handle};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 thread_local! {
     static HERE: Cell<Option<usize>> = const { Cell::new(None) };
+    /// When this thread's runtime wakes anyway, at the latest: see [`wakes_by`].
+    static WAKES: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 /// The threads. Dropped, they end, and with them what they still serve.
@@ -40,6 +43,17 @@ pub struct Place(Arc<AtomicUsize>);
 /// Which of the threads this one is, where it is one.
 pub fn here() -> Option<usize> {
     HERE.get()
+}
+
+/// To be told before a timer is set that in most cases nobody will wait for. Where a timer ends before all others, tokio
+/// interrupts its own poll, though it is this very thread that sets it: two system calls more for each call that comes alone.
+/// So of those that end at about the same time one stays set, for nothing, and the others come after it.
+pub fn wakes_by(at: Instant, now: Instant) {
+    let is_near = |wakes: Instant| wakes > now && wakes <= at;
+    if HERE.get().is_some() && !WAKES.get().is_some_and(is_near) {
+        WAKES.set(Some(at));
+        tokio::spawn(tokio::time::sleep_until(at));
+    }
 }
 
 impl Workers {
@@ -104,7 +118,28 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn of_timers_that_end_together_one_is_enough() {
+        let workers = Workers::start(1).unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let told = async move {
+            let now = Instant::now();
+            let at = |ms| now + Duration::from_millis(ms);
+            for (asked, from, wakes) in [(50, 0, 50), (60, 10, 50), (40, 10, 40), (90, 45, 90)] {
+                wakes_by(at(asked), at(from));
+                sender.send(WAKES.get() == Some(at(wakes))).unwrap();
+            }
+        };
+        workers.threads().spawn_on(0, told).unwrap();
+        assert_eq!(receiver.iter().collect::<Vec<_>>(), [true; 4]);
+        // Elsewhere it is nobody's matter, with or without a runtime.
+        wakes_by(Instant::now(), Instant::now());
+        assert_eq!(WAKES.get(), None);
+    }
 
     #[test]
     fn connections_go_where_there_are_fewest_and_end_with_the_threads() {

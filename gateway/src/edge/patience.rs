@@ -24,7 +24,7 @@ use super::predict::Outcome;
 use super::reply::Failed;
 use crate::config::Config;
 use crate::fleet::Backend;
-use crate::metrics;
+use crate::{metrics, workers};
 
 /// How far a call has come.
 #[derive(Default)]
@@ -74,6 +74,9 @@ impl<'a> Sent<'a> {
         };
         let reason = self.patience.reason();
         let until = self.patience.after().map(|after| self.began + Duration::from_nanos(after));
+        if let Some(until) = until.filter(|_| may_give_up) {
+            workers::wakes_by(until, self.began);
+        }
         let impatience = async {
             match until {
                 Some(until) => sleep_until(until).await,
