@@ -10,6 +10,7 @@ use headgate_loadtests::scenario::{
     judgement, kill_backend, many_models, placement, positive, publish_to_serving, serving, swap_under_load,
 };
 use headgate_loadtests::sim;
+use headgate_loadtests::stalls;
 
 /// Open-loop load, scenarios and faults against real Headgate processes.
 ///
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Sim(sim::scenario::Options),
     /// A server whose every reply is the same: what stands behind the proxies of a bench
     Origin(origin::Options),
+    /// Tell when this core stood still: lines of begin and end, in nanoseconds of the system's clock that never jumps
+    Stalls(stalls::Options),
 }
 
 /// `loadtests run`.

@@ -3,8 +3,8 @@
 //! (no "coordinated omission").
 //!
 //! One thread drives: it wakes by a kernel timer, hands what is due to idle connections, opens more up to a bound, and
-//! lets the rest wait in line, which their latency includes. It shares the machine with what it measures, so it never
-//! spins; how late it was itself is measured too ([`tally::Tally::lag`]).
+//! lets the rest wait in line, which their latency includes. It shares the machine with what it measures, so it does
+//! not spin, unless it is told that all else goes before it; how late it was itself is measured too ([`tally::Tally::lag`]).
 
 mod bare;
 mod connection;
@@ -72,6 +72,11 @@ pub struct Plan {
     /// Whether requests go and replies come as bytes, without a client library: takes two thirds of the time, but knows neither
     /// versions nor chunks, and a server that closes an idle connection costs it a request.
     pub bare: bool,
+    /// Whether it looks again and again instead of sleeping until the next request is due: what it measures is then not how
+    /// long this thread takes to wake. Only for a core where all else goes before it.
+    pub spin: bool,
+    /// Whether each call is kept, beside the sums of all ([`Tally::calls`]).
+    pub keep: bool,
 }
 
 /// How requests arrive.
@@ -205,7 +210,11 @@ async fn arrive(pool: &std::rc::Rc<Pool>, control: &Control, started: Instant, s
     let mut timer = Timer::new()?;
     for at in schedule.take_while(|at| *at < pool.plan.duration) {
         let due = started + at;
-        if due > Instant::now() {
+        if pool.plan.spin {
+            while due > Instant::now() && !control.is_stopped() {
+                tokio::task::yield_now().await;
+            }
+        } else if due > Instant::now() {
             tokio::select! {
                 result = timer.until(due) => result?,
                 () = control.stopped() => {}

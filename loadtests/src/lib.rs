@@ -6,6 +6,7 @@
 //! - [`system`]: starts, kills and stops the parts
 //! - [`scenario`]: what is done to a system under load, and what must hold
 //! - [`origin`]: a server that costs next to nothing, for benches of what is in front of it
+//! - [`stalls`]: when the machine itself stood still
 //! - [`report`]: what was found, as text, JSON and a page with a plot
 
 pub mod driver;
@@ -13,5 +14,6 @@ pub mod origin;
 pub mod report;
 pub mod scenario;
 pub mod sim;
+pub mod stalls;
 pub mod system;
 mod wire;

@@ -13,6 +13,7 @@ use headgate_loadtests::scenario::{
     judgement, kill_backend, many_models, placement, publish_to_serving, serving, swap_under_load,
 };
 use headgate_loadtests::sim;
+use headgate_loadtests::stalls;
 use headgate_loadtests::system::fleet;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -60,6 +61,15 @@ async fn scenario(command: &Command) -> Result<Report, Box<dyn Error>> {
         Command::Sim(options) => {
             let options = options.clone();
             tokio::task::spawn_blocking(move || sim::scenario::run(&options)).await??
+        }
+        Command::Stalls(options) => {
+            let options = options.clone();
+            fleet::follow_parent();
+            let (ended, end) = tokio::sync::oneshot::channel();
+            // A thread that nobody waits for when this process is told to end.
+            std::thread::spawn(move || ended.send(stalls::run(&options)));
+            end.await??;
+            return Err("stalls ended".into());
         }
         // Answers until it is told to end.
         Command::Origin(options) => {

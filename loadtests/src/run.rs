@@ -50,6 +50,8 @@ pub(crate) async fn run(options: &Run) -> Result<Report, RunError> {
         scores: None,
         phases: vec!["all".to_owned()],
         bare: options.bare,
+        keep: false,
+        spin: false,
     };
     let driven = driver::start(plan)?.finish().await?;
     let mut report = Report::new("run");

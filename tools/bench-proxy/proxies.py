@@ -1,9 +1,11 @@
 """The proxies, and the origin behind them: how each is started, on which core it runs. Each has one thread, and what its
 documentation advises for such work: kept connections on both sides, no access log for the peers."""
 
+import functools
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).parent.resolve()
@@ -14,6 +16,8 @@ from servers import LeftOut, process
 # What the origin gives as score, whatever it is asked (loadtests/src/origin.rs).
 SCORE = 0.875
 PATH = "/v1/models/bench:predict"
+# Of what the host takes from a machine, shorter times are not seen.
+STALLS_EVERY_US = 200
 
 
 def cores(available):
@@ -35,6 +39,31 @@ def pinned(started, core):
         raise LeftOut("taskset is not installed (on Debian: apt-get install util-linux)")
     words = ["-c", str(core), started["program"], *started["arguments"]]
     return started | {"program": taskset, "arguments": words}
+
+
+@functools.cache
+def chrt():
+    """What gives a process a core before all others; None where we have no right to, or on another system."""
+    program = shutil.which("chrt")
+    may = program and subprocess.run([program, "-f", "1", "true"], capture_output=True).returncode == 0
+    return program if may else None
+
+
+def first(started, rank):
+    """A process that gets its core before all others, but for those of a higher rank; as it is where we have no right to."""
+    if not chrt():
+        return started
+    return started | {"program": chrt(), "arguments": ["-f", str(rank), started["program"], *started["arguments"]]}
+
+
+def watchers(home):
+    """Who tells when the machine stood still, one on each core that is used. Nobody where we have no right to: what they
+    would tell then is that others were on the core."""
+    if not chrt():
+        return []
+    used = sorted({core for core in (home.cores[of] for of in ("measured", "origin", "driver")) if core is not None})
+    words = ("stalls", "--every-us", STALLS_EVERY_US, "--late-us", STALLS_EVERY_US)
+    return [first(pinned(process(f"stalls-{core}", home.loadtests, *words), core), 50) for core in used]
 
 
 def system_program(name):
@@ -86,7 +115,7 @@ PROXIES = {"haproxy": haproxy, "nginx": nginx, "envoy": envoy}
 
 
 def origin_process(home, name, port, words):
-    """The origin of a proxy, which is not measured."""
+    """The origin of a proxy, which is not measured: it gets its core before the driver, as if it had one of its own."""
     listen = ("origin", "--listen", f"127.0.0.1:{port}")
     return process(f"origin-{name}", home.loadtests, *listen, *words) | {"beside": True}
 
@@ -95,7 +124,7 @@ def behind_origin(home, name, make, calls, *words):
     """A proxy with an origin of its own; `calls` gives its calls for two addresses: the proxy's and the origin's."""
     port, origin = home.port(), home.port()
     placed = [
-        pinned(origin_process(home, name, origin, words), home.cores["origin"]),
+        first(pinned(origin_process(home, name, origin, words), home.cores["origin"]), 1),
         pinned(make(home, port, origin), home.cores["measured"]),
     ]
     return {"processes": placed, "calls": calls(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{origin}")}

@@ -60,7 +60,9 @@ def main(tools, out, headgate, loadtests):
     makers |= {name: server(name, make) for name, make in proxies.PROXIES.items()}
     servers, left_out = proxies.found(makers)
     home.release()
-    plan = {"tolerance": 0.0, "bare": True, "servers": servers, "cases": cases()}
+    # The driver shares the origin's core: it may be busy all the time only where the origin goes before it.
+    spin = proxies.chrt() is not None
+    plan = {"tolerance": 0.0, "bare": True, "spin": spin, "watch": proxies.watchers(home), "servers": servers, "cases": cases()}
     (out / "plan.json").write_text(json.dumps(plan, indent=1))
     (out / "left-out.json").write_text(json.dumps(left_out))
     (out / "cores.json").write_text(json.dumps(home.cores))

@@ -97,10 +97,11 @@ def latency_table(figures, cases):
         [
             figures.titles[server], *(whole(server, case) for case in cases), *([added(server)] if has_direct else []),
             f"{figures.median(server, 'half load', 'per_s') or 0:,.0f}",
+            f"{figures.median(server, 'half load', 'disturbed') or 0:.0%}",
         ]
         for server in figures.servers
     ]
-    head = ["p50 / p99, us", *cases, *(["added at half load"] if has_direct else []), "half load, 1/s"]
+    head = ["p50 / p99, us", *cases, *(["added at half load"] if has_direct else []), "half load, 1/s", "of it disturbed"]
     return table(head, rows)
 
 
@@ -184,6 +185,14 @@ def behind(figures):
     return "To the origin Headgate speaks its link, all others HTTP/1.1, and so does Headgate in the second line."
 
 
+def undisturbed(figures):
+    """What became of replies that the machine's own standing still delayed."""
+    if not any(cell.get("disturbed", {}).get("max") for cell in figures.cells.values()):
+        return ""
+    return " Where requests come by a schedule, replies that were under way while the host had taken a core away are left out, " \
+        "and those of as long after it: of all alike, seen by a watcher on each core (`loadtests stalls`)."
+
+
 def setting(figures):
     """Machine, cores and rounds in words."""
     machine, cores = figures.run["machine"], figures.cores
@@ -212,8 +221,8 @@ def main(out):
     write(out, figures, [
         "# Headgate's gateway beside other proxies",
         setting(figures) + " A POST of 540 bytes, a reply of 200, on kept connections; `x64`: 64 clients that each wait for "
-        "their reply; half load: half of what each did at x64, by a schedule; added: less what the origin takes at that rate "
-        f"without the proxy. {behind(figures)} Peers write no log; Headgate runs as it does without any setting.",
+        "their reply; half load: half of what HAProxy did at x64 (or it itself, where that is less), by a schedule; added: less what the origin takes at that rate "
+        f"without the proxy.{undisturbed(figures)} {behind(figures)} Peers write no log; Headgate runs as it does without any setting.",
         cpu_table(figures, [case for case in figures.cases if case != "direct"]),
         latency_table(figures, [*closed, *(case for case in figures.cases if case not in closed)]),
         inside_table(figures),

@@ -7,6 +7,7 @@ import json
 import pathlib
 import sys
 import tempfile
+import types
 import unittest
 
 import inside
@@ -28,7 +29,7 @@ def spread(median):
 def cell(server, case, us, p50=100.0, p99=200.0, failed=0):
     return {
         "server": server, "case": case, "requests": 1000, "failed": failed, "cpu_us": spread(us), "p50_us": spread(p50),
-        "p99_us": spread(p99), "per_s": spread(10_000.0), "failures": ["reset: gone"] * failed,
+        "p99_us": spread(p99), "per_s": spread(10_000.0), "disturbed": spread(1.25), "failures": ["reset: gone"] * failed,
         "cpu_us_by_process": {"gateway": spread(us / 2), "backend": spread(us / 2), "origin": spread(5.0)},
     }
 
@@ -106,6 +107,12 @@ class Tables(unittest.TestCase):
         seen = figures(chain_tables.TITLES, [cell("headgate", "x64", 20.0), cell("haproxy", "x64", 9.0)])
         self.assertIn("10.0", chain_tables.parts_table(seen))
         self.assertEqual(chain_tables.parts_table(figures(chain_tables.TITLES, [])), "")
+
+    def test_what_the_machine_disturbed_is_told(self):
+        seen = figures(proxy_tables.TITLES, [cell("headgate", "half load", 20.0), cell("headgate", "direct", 0.0)])
+        self.assertIn("125%", proxy_tables.latency_table(seen, ["half load"]))
+        self.assertIn("left out", proxy_tables.undisturbed(seen))
+        self.assertEqual(proxy_tables.undisturbed(figures(proxy_tables.TITLES, [])), "")
 
     def test_what_failed_or_was_left_out_is_named(self):
         seen = figures(
@@ -187,6 +194,20 @@ class Plans(unittest.TestCase):
         process = {"name": "n", "program": "p", "arguments": ["a"], "environment": {}}
         self.assertEqual(proxies.pinned(process, 1)["arguments"], ["-c", "1", "p", "a"])
         self.assertEqual(proxies.pinned(process, None), process)
+
+    def test_what_is_first_and_who_watches_is_told_to_the_system(self):
+        may = proxies.chrt
+        self.addCleanup(setattr, proxies, "chrt", may)
+        process = {"name": "n", "program": "p", "arguments": ["a"], "environment": {}}
+        proxies.chrt = lambda: None
+        self.assertEqual(proxies.first(process, 1), process)
+        self.assertEqual(proxies.watchers(None), [])
+        proxies.chrt = lambda: "/bin/chrt"
+        self.assertEqual(proxies.first(process, 1)["arguments"], ["-f", "1", "p", "a"])
+        home = types.SimpleNamespace(loadtests="loadtests", cores=proxies.cores({0, 1}))
+        self.assertEqual([watch["name"] for watch in proxies.watchers(home)], ["stalls-0", "stalls-1"])
+        home.cores = proxies.cores({3})
+        self.assertEqual(proxies.watchers(home), [])
 
     def test_the_call_has_its_size_and_is_json(self):
         body = proxy_plan.body()

@@ -22,6 +22,7 @@ impl Tally {
         }
         self.timeline.merge(other.timeline);
         add(&mut self.lag, &other.lag);
+        self.calls.extend(other.calls);
         self.examples.extend(other.examples);
         self.examples.truncate(EXAMPLES_MAX);
     }
@@ -66,7 +67,7 @@ mod tests {
     use crate::driver::tally::{Answer, Ended};
 
     fn driven(due_ms: u64, latency_us: u64, status: u16) -> Driven {
-        let mut tally = Tally::new(&["all".into()]);
+        let mut tally = Tally::new(&["all".into()], false);
         let answer =
             Answer { status, version: Some(1), backend: None, fault: None, retry_after: true, words: String::new() };
         let (due, latency) = (Duration::from_millis(due_ms), Duration::from_micros(latency_us));

@@ -54,7 +54,7 @@ pub(super) struct Pool {
 impl Pool {
     pub(super) fn new(plan: Plan, control: Control, started: Instant, changes: mpsc::Sender<Change>) -> Rc<Self> {
         Rc::new(Self {
-            tally: RefCell::new(Tally::new(&plan.phases)),
+            tally: RefCell::new(Tally::new(&plan.phases, plan.keep)),
             requests: if plan.bare { bare::requests(&plan) } else { Vec::new() },
             plan,
             control,
@@ -169,6 +169,6 @@ impl Pool {
 
     /// What was measured, taken out.
     pub(super) fn take_tally(&self) -> Tally {
-        self.tally.replace(Tally::new(&[]))
+        self.tally.replace(Tally::new(&[], false))
     }
 }

@@ -13,6 +13,8 @@ use super::timeline::Timeline;
 const LATENCY_US_MAX: u64 = 120_000_000;
 /// How many failures are kept with their words.
 pub(super) const EXAMPLES_MAX: usize = 20;
+/// How many calls are kept one by one.
+const CALLS_MAX: usize = 2_000_000;
 
 /// A histogram of latencies in microseconds, to three digits.
 pub type Latencies = Histogram<u64>;
@@ -58,6 +60,9 @@ pub struct Tally {
     pub lag: Latencies,
     /// The first failures.
     pub examples: Vec<Example>,
+    /// Where the plan wants them kept: each call that did not fail, when it was due and how long it took.
+    pub calls: Vec<(Duration, Duration)>,
+    keep: bool,
 }
 
 /// One failure in words.
@@ -84,12 +89,14 @@ pub fn micros(duration: Duration) -> u64 {
 
 impl Tally {
     /// Nothing measured yet.
-    pub fn new(phases: &[String]) -> Self {
+    pub fn new(phases: &[String], keep: bool) -> Self {
         Self {
             phases: phases.iter().map(|name| Phase::new(name)).collect(),
             timeline: Timeline::new(),
             lag: latencies(),
             examples: Vec::new(),
+            calls: Vec::new(),
+            keep,
         }
     }
 
@@ -99,6 +106,9 @@ impl Tally {
         let failure = phase.record(&ended);
         self.timeline.record(ended.due, ended.latency, failure.is_some());
         let failed = failure.is_some();
+        if self.keep && !failed && self.calls.len() < CALLS_MAX {
+            self.calls.push((ended.due, ended.latency));
+        }
         if let Some(failure) = failure.filter(|_| self.examples.len() < EXAMPLES_MAX) {
             let words = match ended.result {
                 Err((_, words)) => words,
@@ -151,7 +161,7 @@ mod tests {
 
     #[test]
     fn phases_are_measured_apart() {
-        let mut tally = Tally::new(&["steady".into(), "swapping".into()]);
+        let mut tally = Tally::new(&["steady".into(), "swapping".into()], false);
         for at in 1..=100 {
             tally.record(ended(0, at * 10, answer(200, 1, None)));
             tally.record(ended(1, at * 20, answer(200, 1 + at % 2, None)));
@@ -165,7 +175,7 @@ mod tests {
 
     #[test]
     fn failures_leave_the_latencies_alone_and_are_named() {
-        let mut tally = Tally::new(&["all".into()]);
+        let mut tally = Tally::new(&["all".into()], false);
         tally.record(ended(0, 100, answer(200, 1, None)));
         tally.record(ended(0, 9_000_000, Err((Failure::Timeout, "no reply".into()))));
         tally.record(ended(0, 5, answer(503, 1, None)));
@@ -182,7 +192,7 @@ mod tests {
 
     #[test]
     fn what_is_told_apart_is_bounded() {
-        let mut tally = Tally::new(&["all".into()]);
+        let mut tally = Tally::new(&["all".into()], false);
         for version in 0..10 * KINDS_MAX as u64 {
             tally.record(ended(0, 1, answer(500, version, None)));
             tally.record(ended(0, 1, answer(200, version, None)));

@@ -32,6 +32,8 @@ pub struct Cell {
     pub p50_us: Spread,
     /// 99 % of the latencies are at most this.
     pub p99_us: Spread,
+    /// Which part of the replies the machine disturbed by standing still; `p50_us` and `p99_us` are of the others.
+    pub disturbed: Spread,
     /// Replies a second.
     pub per_s: Spread,
     /// The first failures, in words.
@@ -76,14 +78,18 @@ impl Spread {
 /// The report as lines of a table.
 pub(super) fn lines(report: &ServingReport) -> Vec<String> {
     let mut lines = vec![format!(
-        "{:<24}{:<24}{:>12}{:>18}{:>10}{:>10}{:>12}{:>8}",
-        "case", "server", "us of cpu", "from - to", "p50 us", "p99 us", "replies/s", "failed"
+        "{:<24}{:<24}{:>12}{:>18}{:>10}{:>10}{:>11}{:>12}{:>8}",
+        "case", "server", "us of cpu", "from - to", "p50 us", "p99 us", "disturbed", "replies/s", "failed"
     )];
     lines.extend(report.cells.iter().map(|cell| {
-        let Cell { case, server, cpu_us: cpu, p50_us, p99_us, per_s, failed, .. } = cell;
+        let Cell { case, server, cpu_us: cpu, p50_us, p99_us, disturbed, per_s, failed, .. } = cell;
         let range = format!("{:.1} - {:.1}", cpu.min, cpu.max);
         let (p50, p99, per_s) = (p50_us.median, p99_us.median, per_s.median);
-        format!("{case:<24}{server:<24}{:>12.1}{range:>18}{p50:>10.0}{p99:>10.0}{per_s:>12.0}{failed:>8}", cpu.median)
+        let disturbed = format!("{:.1} %", disturbed.median * 100.0);
+        format!(
+            "{case:<24}{server:<24}{:>12.1}{range:>18}{p50:>10.0}{p99:>10.0}{disturbed:>11}{per_s:>12.0}{failed:>8}",
+            cpu.median
+        )
     }));
     lines.extend(report.cells.iter().flat_map(|cell| {
         cell.failures.iter().map(move |words| format!("  failed {} {}: {words}", cell.server, cell.case))

@@ -3,6 +3,7 @@
 
 mod plan;
 mod stand;
+mod watch;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -10,9 +11,11 @@ use std::time::Duration;
 
 use super::{ScenarioError, positive, progress};
 use crate::report::{Cell, LeftOut, Report, ServingReport};
+use crate::system::server::Command;
 pub use plan::PlanError;
 use plan::{Case, Plan};
 use stand::{Measured, Stand};
+use watch::Watch;
 
 /// How to run it.
 #[derive(Clone, Debug, clap::Args)]
@@ -60,7 +63,7 @@ pub async fn run(options: &Options) -> Result<Report, ScenarioError> {
             progress(&format!("round {round} of {}, {}", options.rounds, case.name));
             for stand in stands.iter_mut().filter(|stand| case.is_for(&stand.plan)) {
                 let half = half(case, &plan, &stand.plan.name, &rounds);
-                one(stand, (at, case), half, options, &mut rounds, &mut left_out).await?;
+                one(stand, (at, case), (half, &plan.watch), options, &mut rounds, &mut left_out).await?;
             }
         }
     }
@@ -88,7 +91,7 @@ async fn start(plan: &Plan, options: &Options, left_out: &mut Vec<LeftOut>) -> R
 async fn one(
     stand: &mut Stand,
     (at, case): (usize, &Case),
-    rate_per_s: Option<f64>,
+    (rate_per_s, watchers): (Option<f64>, &[Command]),
     options: &Options,
     rounds: &mut Rounds,
     left_out: &mut Vec<LeftOut>,
@@ -106,7 +109,9 @@ async fn one(
         leave_out(left_out, &name, Some(case), why);
         return Ok(());
     }
-    let measured = stand.measure(case, rate_per_s, seconds).await?;
+    // Where requests wait for replies, what the machine takes away is taken from all alike.
+    let watch = if rate_per_s.is_some() { Watch::start(watchers).await? } else { Watch::default() };
+    let measured = stand.measure(case, rate_per_s, seconds, &watch).await?;
     rounds.entry((at, name)).or_default().push(measured);
     Ok(())
 }

@@ -183,6 +183,8 @@ impl Stage {
             expect: (!self.expect.versions.is_empty()).then(|| self.expect.clone()),
             phases: phases.iter().map(|phase| (*phase).to_owned()).collect(),
             bare: false,
+            keep: false,
+            spin: false,
         }
     }
 }

@@ -24,6 +24,8 @@ fn plan(url: &str, rate_per_s: f64, duration_ms: u64) -> Plan {
         scores: None,
         phases: vec!["all".to_owned()],
         bare: false,
+        keep: false,
+        spin: false,
     }
 }
 

@@ -64,6 +64,8 @@ fn every_call_gets_the_same_prediction() {
         }),
         phases: vec!["all".to_owned()],
         bare: true,
+        keep: false,
+        spin: false,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let driven = runtime.block_on(async { driver::start(plan).unwrap().finish().await }).unwrap();

@@ -54,6 +54,8 @@ fn servers_are_measured_side_by_side_and_wrong_ones_left_out() {
     let plan = json!({
         "tolerance": 1e-6,
         "bare": true,
+        // With no right to go before others it tells of those too, which is all the same here.
+        "watch": [{"name": "watcher", "program": env!("CARGO_BIN_EXE_loadtests"), "arguments": ["stalls", "--late-us", "20"]}],
         "servers": [
             server("right", "sleep", &right.url("/p"), dir.path()),
             server("wrong", "sleep", &wrong.url("/p"), dir.path()),
@@ -72,6 +74,8 @@ fn servers_are_measured_side_by_side_and_wrong_ones_left_out() {
     let cells = report["serving"]["cells"].as_array().unwrap();
     let names: Vec<_> = cells.iter().map(|cell| (cell["server"].as_str(), cell["case"].as_str())).collect();
     assert_eq!(names, [(Some("right"), Some("two")), (Some("right"), Some("half"))], "{text}");
+    let disturbed = |at: usize| cells[at]["disturbed"]["max"].as_f64().unwrap();
+    assert!(disturbed(0) == 0.0 && disturbed(1) > 0.0, "only where requests come by a schedule: {text}");
     let per_s = |at: usize| cells[at]["per_s"]["median"].as_f64().unwrap();
     assert!(per_s(0) > per_s(1) && cells[0]["failed"] == 0, "{text}");
     let cpu = |process: &str| cells[0]["cpu_us_by_process"][process]["median"].as_f64().unwrap();

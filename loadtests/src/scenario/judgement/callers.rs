@@ -63,6 +63,8 @@ impl Caller {
             scores: None,
             phases: phases.to_vec(),
             bare: true,
+            keep: false,
+            spin: false,
         })
     }
 }

@@ -35,6 +35,8 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> Result<(), Sc
             scores: None,
             phases: vec![format!("{clients} clients")],
             bare: true,
+            keep: false,
+            spin: false,
         };
         let driven = driver::start(plan)?.finish().await?;
         let length = driven.length.as_secs_f64();

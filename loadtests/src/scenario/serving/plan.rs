@@ -21,6 +21,13 @@ pub(super) struct Plan {
     /// Whether calls go as bytes, without a client library.
     #[serde(default)]
     pub(super) bare: bool,
+    /// Whether the driver spins where requests arrive by a schedule: only where all else on its core goes before it.
+    #[serde(default)]
+    pub(super) spin: bool,
+    /// Who tells when the machine stood still: `loadtests stalls`, one on each core. Replies that this touched are left
+    /// out where requests arrive by a schedule.
+    #[serde(default)]
+    pub(super) watch: Vec<Command>,
     /// In the order in which they are measured.
     pub(super) servers: Vec<ServerPlan>,
     /// In the order in which they are measured.

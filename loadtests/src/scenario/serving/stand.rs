@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::plan::{Call, Case, Plan as ServingPlan, ServerPlan};
+use super::watch::Watch;
 use crate::driver::schedule::Law;
+use crate::driver::tally::{self, Latencies};
 use crate::driver::{self, Driven, Load, Plan};
 use crate::report::{Cell, Spread};
 use crate::scenario::ScenarioError;
+use crate::stalls;
 use crate::system::server::Server;
 
 /// How long a server may take until it answers.
@@ -33,6 +36,7 @@ pub(super) struct Stand {
     calls: HashMap<String, Call>,
     server: Server,
     bare: bool,
+    spin: bool,
 }
 
 /// One measurement.
@@ -45,6 +49,8 @@ pub(super) struct Measured {
     cpu_us_by_process: BTreeMap<String, f64>,
     p50_us: u64,
     p99_us: u64,
+    /// Which part of the replies the machine disturbed.
+    disturbed: f64,
     pub(super) per_s: f64,
     failures: Vec<String>,
 }
@@ -64,7 +70,7 @@ impl Stand {
             Ok(server) => server,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        let mut stand = Self { plan: plan.clone(), calls, server, bare: of.bare };
+        let mut stand = Self { plan: plan.clone(), calls, server, bare: of.bare, spin: of.spin };
         let started = Instant::now();
         // In turn: a server need not take all of them.
         let tells = |call: &&String| plan.ready.as_ref().is_none_or(|ready| ready == *call);
@@ -98,26 +104,27 @@ impl Stand {
         case: &Case,
         rate_per_s: Option<f64>,
         duration: Duration,
+        watch: &Watch,
     ) -> Result<Measured, ScenarioError> {
         let load = match rate_per_s {
             Some(rate_per_s) => Load::Open { law: Law::Poisson, rate_per_s, seed: 1 },
             None => Load::Closed,
         };
-        let before = self.server.cpu();
+        let (before, began) = (self.server.cpu(), stalls::now());
         let driven = self.drive(&case.call, load, case.clients, duration, LOOKED_AT).await?;
         let requests = driven.tally.ended();
         let by_process = self.server.cpu().into_iter().zip(before).map(|((name, after), (_, before))| {
             (name, after.saturating_sub(before).as_secs_f64() * 1e6 / requests.max(1) as f64)
         });
-        let latency = driven.tally.phases.first().map(|phase| (phase.quantile_us(0.5), phase.quantile_us(0.99)));
-        let (p50_us, p99_us) = latency.unwrap_or_default();
+        let (latency, disturbed) = latencies(&driven, began, watch);
+        let (p50_us, p99_us) = (latency.value_at_quantile(0.5), latency.value_at_quantile(0.99));
         let failed = driven.tally.failed();
         let per_s = requests.saturating_sub(failed) as f64 / driven.length.as_secs_f64();
         let failures = words(&driven).take(FAILURES_MAX).collect();
         let cpu_us_by_process: BTreeMap<String, f64> = by_process.collect();
         let own = self.plan.processes.iter().filter(|process| !process.beside);
         let cpu_us = own.filter_map(|process| cpu_us_by_process.get(&process.name)).sum();
-        Ok(Measured { requests, failed, cpu_us, cpu_us_by_process, p50_us, p99_us, per_s, failures })
+        Ok(Measured { requests, failed, cpu_us, cpu_us_by_process, p50_us, p99_us, disturbed, per_s, failures })
     }
 
     /// Stops it.
@@ -148,6 +155,8 @@ impl Stand {
             scores: Some(scores),
             phases: vec!["all".to_owned()],
             bare: self.bare,
+            keep: load != Load::Closed,
+            spin: self.spin && load != Load::Closed,
         };
         Ok(driver::start(plan)?.finish().await?)
     }
@@ -170,10 +179,25 @@ impl Measured {
             cpu_us_by_process: by_process.collect(),
             p50_us: spread(|round| round.p50_us as f64),
             p99_us: spread(|round| round.p99_us as f64),
+            disturbed: spread(|round| round.disturbed),
             per_s: spread(|round| round.per_s),
             failures: rounds.iter().flat_map(|round| round.failures.iter().cloned()).take(FAILURES_MAX).collect(),
         }
     }
+}
+
+/// The latencies of the replies that the machine did not disturb, and which part it did.
+fn latencies(driven: &Driven, began: Duration, watch: &Watch) -> (Latencies, f64) {
+    let stalls = watch.stalls();
+    if stalls.is_empty() {
+        let all = driven.tally.phases.first().map(|phase| phase.latency.clone());
+        return (all.unwrap_or_else(tally::latencies), 0.0);
+    }
+    let calls: Vec<_> = driven.tally.calls.iter().map(|(due, took)| (began + *due, *took)).collect();
+    let left = stalls::undisturbed(&calls, &stalls);
+    let mut latencies = tally::latencies();
+    left.iter().for_each(|took| latencies.saturating_record(tally::micros(*took)));
+    (latencies, 1.0 - left.len() as f64 / calls.len().max(1) as f64)
 }
 
 /// What failed, in words.
