@@ -12,6 +12,7 @@ mod handle;
 mod http1;
 mod id;
 mod log;
+mod offences;
 mod opening;
 mod own;
 mod passthrough;
@@ -54,6 +55,7 @@ pub struct Edge {
     threads: Threads,
     chooser: Arc<Chooser>,
     sampler: Arc<log::Sampler>,
+    offences: Arc<offences::Offences>,
     held_open: Arc<Semaphore>,
 }
 
@@ -70,6 +72,7 @@ impl Edge {
             threads,
             chooser: Arc::default(),
             sampler: Arc::default(),
+            offences: Arc::default(),
             held_open: grpc::room(),
         }
     }

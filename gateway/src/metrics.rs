@@ -81,6 +81,11 @@ pub(crate) fn shed(reason: &'static str) {
     counter!("headgate_gateway_shed_total", "reason" => reason).increment(1);
 }
 
+/// A caller's connection ends by its own fault.
+pub(crate) fn offence(reason: &'static str) {
+    counter!("headgate_gateway_callers_closed_total", "reason" => reason).increment(1);
+}
+
 /// An attempt is given up, and another one sent beside it.
 pub(crate) fn given_up(reason: Reason) {
     let reason = match reason {

@@ -1,6 +1,7 @@
 //! A caller's connection: pingora takes it in, and one of our threads serves it; hyper does what is no plain prediction.
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::pin::pin;
@@ -22,6 +23,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::gate::Connected;
 use super::http1::{self as plain, Then};
+use super::offences::Offence;
 use super::opening::Opening;
 use super::streams::{Overdue, Streams};
 use super::timed::{Busy, Doing, Timed};
@@ -47,7 +49,7 @@ impl ServerApp for Edge {
                     tracing::warn!(%error, "connection refused");
                 }
             }
-            None => tracing::debug!(max, "connection refused: too many"),
+            None => self.offences.closed(&caller_of(&stream), Offence::TooMany, max),
         }
         None
     }
@@ -79,7 +81,7 @@ impl Edge {
             tokio::select! {
                 biased;
                 then = plain => then,
-                what = doing.overdue(&limits) => return closed(what),
+                what = doing.overdue(&limits) => return self.overdue(&caller, what),
                 () = doing.closing(&mut shutdown) => return,
             }
         };
@@ -106,7 +108,7 @@ impl Edge {
             Ok(Ok(false)) => self.serve_http1(stream, doing, caller, limits, shutdown).await,
             Ok(Ok(true)) => self.serve_http2(stream, caller, limits, shutdown).await,
             Ok(Err(error)) => tracing::debug!(%error, "caller's connection broke"),
-            Err(_) => closed("reading a head"),
+            Err(_) => self.overdue(&caller, Some(Offence::SlowHead)),
         }
     }
 
@@ -120,7 +122,7 @@ impl Edge {
     ) {
         let io = TokioIo::new(Timed::new(stream, Arc::clone(&doing)));
         let service = {
-            let (edge, doing) = (Arc::clone(self), Arc::clone(&doing));
+            let (edge, caller, doing) = (Arc::clone(self), Arc::clone(&caller), Arc::clone(&doing));
             service_fn(move |request: Request<Incoming>| {
                 let (edge, caller, busy) = (Arc::clone(&edge), Arc::clone(&caller), doing.busy());
                 async move { Ok::<_, Infallible>(edge.handle(request, &caller, busy).await) }
@@ -141,8 +143,8 @@ impl Edge {
         let mut stopping = false;
         loop {
             tokio::select! {
-                ended = connection.as_mut() => return told(ended),
-                what = &mut overdue => return closed(what),
+                ended = connection.as_mut() => return self.ended(&caller, ended),
+                what = &mut overdue => return self.overdue(&caller, what),
                 changed = shutdown.wait_for(|stop| *stop), if !stopping => {
                     stopping = true;
                     if changed.is_ok() {
@@ -162,7 +164,8 @@ impl Edge {
     ) {
         let streams = Streams::new();
         let service = {
-            let (edge, streams, headers_max) = (Arc::clone(self), Arc::clone(&streams), limits.headers_max);
+            let (edge, caller) = (Arc::clone(self), Arc::clone(&caller));
+            let (streams, headers_max) = (Arc::clone(&streams), limits.headers_max);
             service_fn(move |request: Request<Incoming>| {
                 if edge.gate.is_lame_duck() {
                     streams.close();
@@ -177,10 +180,9 @@ impl Edge {
         let mut until: Option<Instant> = None;
         loop {
             let grace = tokio::select! {
-                ended = connection.as_mut() => return told(ended),
+                ended = connection.as_mut() => return self.ended(&caller, ended),
                 () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
-                    tracing::debug!("caller's connection closed: it did not go");
-                    return;
+                    return self.offences.closed(&caller, Offence::Overlong, "it was told to go");
                 }
                 what = &mut overdue, if until.is_none() => match what {
                     Overdue::Idle => limits.head_timeout,
@@ -191,6 +193,21 @@ impl Edge {
             };
             until = Some(Instant::now() + grace);
             connection.as_mut().graceful_shutdown();
+        }
+    }
+
+    fn overdue(&self, caller: &str, offence: Option<Offence>) {
+        match offence {
+            Some(offence) => self.offences.closed(caller, offence, ""),
+            None => tracing::debug!(caller, "caller's connection closed: it idled"),
+        }
+    }
+
+    fn ended(&self, caller: &str, ended: hyper::Result<()>) {
+        match ended {
+            Err(error) if is_offence(&error) => self.offences.closed(caller, Offence::Protocol, told(&error)),
+            Err(error) => tracing::debug!(caller, error = told(&error), "caller's connection broke"),
+            Ok(()) => {}
         }
     }
 
@@ -242,12 +259,20 @@ fn socket(stream: &Stream) -> io::Result<std::net::TcpStream> {
     Ok(socket.try_clone_to_owned()?.into())
 }
 
-fn closed(what: &str) {
-    tracing::debug!(what, "caller's connection closed: it took too long");
+fn caller_of(stream: &Stream) -> String {
+    let digest = stream.get_socket_digest();
+    digest.and_then(|digest| digest.peer_addr().map(ToString::to_string)).unwrap_or_default()
 }
 
-fn told(ended: hyper::Result<()>) {
-    if let Err(error) = ended {
-        tracing::debug!(%error, "caller's connection broke");
-    }
+/// Whether it is the caller who broke a connection, and not the network or somebody who left.
+fn is_offence(error: &hyper::Error) -> bool {
+    let left =
+        error.is_canceled() || error.is_closed() || error.is_incomplete_message() || error.is_body_write_aborted();
+    let is_io = error.source().is_some_and(|source| source.is::<io::Error>());
+    !left && !is_io && !error.is_shutdown() && !error.is_user()
+}
+
+/// An error with what is behind it: hyper's own words say less than half.
+fn told(error: &hyper::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }

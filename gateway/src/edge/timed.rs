@@ -12,6 +12,7 @@ use pingora_core::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::offences::Offence;
 use super::opening::Opening;
 use super::streams;
 use crate::config::Limits;
@@ -81,18 +82,20 @@ impl Doing {
         }
     }
 
-    /// Waits until the connection has done one thing for longer than it may; says which.
-    pub(super) async fn overdue(&self, limits: &Limits) -> &'static str {
+    /// Waits until the connection has done one thing for longer than it may; says whether that is its caller's fault.
+    pub(super) async fn overdue(&self, limits: &Limits) -> Option<Offence> {
         loop {
             let (what, since) = self.get();
-            let (limit, name) = match what {
-                IDLE => (limits.keep_alive, "idle"),
-                HEAD | NEW => (limits.head_timeout, "reading a head"),
-                _ => (limits.request_max, "busy"),
+            let (limit, offence) = match what {
+                IDLE => (limits.keep_alive, None),
+                // Clients open some before they need them.
+                NEW => (limits.head_timeout, None),
+                HEAD => (limits.head_timeout, Some(Offence::SlowHead)),
+                _ => (limits.request_max, Some(Offence::Overlong)),
             };
             let left = (since + limit).saturating_sub(self.started.elapsed());
             if left.is_zero() {
-                return name;
+                return offence;
             }
             let shortest = limits.head_timeout.min(limits.keep_alive) / 4;
             tokio::time::sleep(left.min(LOOK_MAX).min(shortest).max(Duration::from_millis(10))).await;

@@ -2,7 +2,10 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::backend::{Backend, Script};
 use crate::until;
@@ -67,19 +70,7 @@ async fn it_serves_reloads_and_ends_with_0_at_sigterm() {
     let file = folder.path().join("gateway.toml");
     std::fs::write(&file, format!("[discovery]\nbackends = [\"{}\"]\n", b1.address)).unwrap();
     let flags = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--set", "server.lame_duck_ms=10"];
-    let mut child = command(&flags)
-        .args(["--config", &file.display().to_string()])
-        .env("HEADGATE__LOG__JSON", "true")
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let address = lines.find_map(|line| {
-        let line: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
-        line["fields"]["address"].as_str().filter(|_| line["fields"]["message"] == "gateway serves").map(str::to_owned)
-    });
-    let address = address.unwrap();
-    let rest = std::thread::spawn(move || lines.map(Result::unwrap).collect::<Vec<_>>());
+    let (mut child, address, rest) = serving(command(&flags).args(["--config", &file.display().to_string()]));
     until("b1 was probed", async || b1.probes().len() > 1).await;
     std::fs::write(&file, format!("[discovery]\nbackends = [\"{}\"]\n", b2.address)).unwrap();
     signal(&child, "-HUP");
@@ -89,6 +80,56 @@ async fn it_serves_reloads_and_ends_with_0_at_sigterm() {
     signal(&child, "-TERM");
     until("it ended", async || child.try_wait().unwrap().is_some()).await;
     assert_eq!(child.wait().unwrap().code(), Some(0), "{:?}", rest.join());
+}
+
+/// A gateway that serves, its address, and the rest of its log once it has ended.
+fn serving(command: &mut Command) -> (Child, String, JoinHandle<Vec<Value>>) {
+    let mut child = command.env("HEADGATE__LOG__JSON", "true").stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut lines = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let address = lines.find_map(|line| {
+        line["fields"]["address"].as_str().filter(|_| line["fields"]["message"] == "gateway serves").map(str::to_owned)
+    });
+    (child, address.unwrap(), std::thread::spawn(move || lines.collect()))
+}
+
+/// What is sent, and how often.
+const CALLERS: [(&[u8], usize); 4] = [
+    (b"POST /v2/models/m/infer HTTP/1.1\r\nho", 3),
+    (b"POST /x HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", 3),
+    // These two do nothing wrong.
+    (b"", 2),
+    (b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 2),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_callers_are_told_of_once_in_a_while() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let flags = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--set", "server.lame_duck_ms=10"];
+    let (mut child, address, log) = serving(command(&flags).args(["--set", "limits.head_timeout_ms=200"]));
+    for (bytes, count) in CALLERS {
+        for _ in 0..count {
+            let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+            stream.write_all(bytes).await.unwrap();
+            // Until it is closed.
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        }
+    }
+    signal(&child, "-TERM");
+    until("it ended", async || child.try_wait().unwrap().is_some()).await;
+    let log = log.join().unwrap();
+    let told: Vec<&str> = log
+        .iter()
+        .filter(|line| line["fields"]["message"].as_str().unwrap().starts_with("caller's connection closed"))
+        .map(|line| {
+            assert!(
+                line["level"] == "WARN" && line["fields"]["caller"].as_str().unwrap().starts_with("127.0.0.1:"),
+                "{line}"
+            );
+            line["fields"]["kind"].as_str().unwrap()
+        })
+        .collect();
+    assert_eq!(told, ["slow_head", "protocol"], "{log:#?}");
 }
 
 async fn ready(address: &str) -> String {
