@@ -1,9 +1,11 @@
 //! Keeps what is served in line with the catalog: the one place that changes the snapshot.
 
+mod load;
+mod room;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -12,25 +14,21 @@ use headgate_contract::{Digest, ModelName, Release};
 use headgate_registry::watch::{Catalog, Seen, WatchError};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::demand::{Ask, Demand};
-use super::job::{Tells, Workshop};
-use super::model::{self, Job, Kept};
+use super::job::Workshop;
+use super::model::{self, Kept};
 use super::plan::Wanted;
-use super::resident::{Residents, Use};
+use super::resident::Residents;
 use super::stage::Failure;
-use super::{Cause, Event, Stage, State};
+use super::{Cause, Event, State};
 use crate::fleet::Board;
 use crate::metrics::Metrics;
-use crate::servable::Servable;
 use crate::snapshot::Snapshot;
+use load::{Message, News};
 
 /// Messages handled before what changed is published.
 const BATCH_MAX: usize = 1024;
-
-/// When it is looked again whether a model can make room: its calls end soon.
-const ROOM_AGAIN: Duration = Duration::from_millis(20);
 
 /// Loads that wait for their turn.
 type Queue = BTreeMap<(u8, u64), (ModelName, Digest)>;
@@ -87,25 +85,6 @@ pub struct Keeper {
     ready: bool,
     born: SystemTime,
     messages: (mpsc::Sender<Message>, mpsc::Receiver<Message>),
-}
-
-#[derive(Debug)]
-struct Message {
-    model: ModelName,
-    digest: Digest,
-    job: u64,
-    news: News,
-}
-
-#[derive(Debug)]
-enum News {
-    Reached(Stage),
-    /// It works elsewhere now: another may start.
-    Aside,
-    /// It waits for so many bytes of memory.
-    Needs(u64),
-    /// Its end, and whether it had kept its place until then.
-    Done(Result<Arc<Servable>, Failure>, bool),
 }
 
 impl Keeper {
@@ -323,79 +302,6 @@ impl Keeper {
         true
     }
 
-    /// Lets the model go whose last call is longest ago. How many bytes that frees; none where all are in use.
-    fn evict(&mut self, shown: &mut impl Extend<ModelName>) -> Option<u64> {
-        let models = &self.models;
-        let name = self.residents.evict(|name| models.get(name).map_or(Use::Idle(0), Kept::usage))?;
-        let bytes = self.models.get_mut(&name).map_or(0, Kept::evict);
-        self.out.metrics.evictions.increment(1);
-        self.bring_in_line(&name, Instant::now());
-        shown.extend([name]);
-        Some(bytes)
-    }
-
-    /// Lets models go until so many bytes of memory are free, or are about to be.
-    fn free(&mut self, bytes: u64, touched: &mut HashSet<ModelName>) {
-        let used = self.workshop.memory_used.load(Ordering::Acquire);
-        let mut short = used.saturating_add(bytes).saturating_sub(self.workshop.memory_bytes_max);
-        while short > 0
-            && let Some(freed) = self.evict(touched)
-        {
-            short = short.saturating_sub(freed);
-        }
-    }
-
-    /// Whether a model may be loaded: it is resident, or can be; another one makes room for it where there is none.
-    fn has_room(&mut self, name: &ModelName, shown: &mut Vec<ModelName>) -> bool {
-        let Some(on_demand) = self.on_demand.clone() else { return true };
-        if !self.residents.contains(name) {
-            if self.residents.count() >= on_demand.models_max && self.evict(shown).is_none() {
-                return false;
-            }
-            self.residents.insert(name, on_demand.demand.clock(Instant::now()));
-        }
-        true
-    }
-
-    /// Starts the loads whose turn has come.
-    fn start_loads(&mut self, shown: &mut Vec<ModelName>) {
-        while self.running < self.concurrency
-            && let Some((place, (name, digest))) = self.queue.pop_first()
-        {
-            let (now, retire) = (Instant::now(), self.retire);
-            // Given up while it waited.
-            let waits = |kept: &Kept| kept.tracked(&digest).is_some_and(|t| t.queued == Some(place));
-            if !self.models.get(&name).is_some_and(waits) {
-                continue;
-            }
-            if !self.has_room(&name, shown) {
-                self.timers.insert((now + ROOM_AGAIN, name.clone()));
-                self.queue.insert(place, (name, digest));
-                break;
-            }
-            let Some(kept) = self.models.get_mut(&name) else { continue };
-            let Some(tracked) = kept.tracked_mut(&digest) else { continue };
-            tracked.queued = None;
-            tracked.take(Event::Start, now, retire);
-            self.next_id += 1;
-            let job = Job { id: self.next_id, cancel: CancellationToken::new() };
-            let load = Load {
-                workshop: self.workshop.clone(),
-                model: name.clone(),
-                wanted: Wanted { version: tracked.version, digest, rank: 0 },
-                job: job.id,
-                in_place: AtomicBool::new(true),
-                cancel: job.cancel.clone(),
-                messages: self.messages.0.clone(),
-            };
-            tracked.job = Some(job);
-            self.running += 1;
-            tokio::spawn(load.run());
-            count(&mut self.states, kept);
-            shown.push(name);
-        }
-    }
-
     /// Shows models as they are now: first to calls, then to gateways, so that what is reported can be called.
     fn show(&mut self, names: &[ModelName]) {
         let catalog = self.untold.take();
@@ -432,53 +338,6 @@ impl Keeper {
             self.out.board.set_ready(true);
             tracing::info!(models = self.models.len(), "ready");
         }
-    }
-}
-
-/// A load on its way.
-struct Load {
-    workshop: Workshop,
-    model: ModelName,
-    wanted: Wanted,
-    job: u64,
-    /// Whether it has its place among the loads that may run at once.
-    in_place: AtomicBool,
-    cancel: CancellationToken,
-    messages: mpsc::Sender<Message>,
-}
-
-impl Load {
-    /// Always ends with one message, as the keeper counts them.
-    async fn run(self) {
-        let result = tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => Err(Failure::passing("given up")),
-            result = self.workshop.prepare(&self.model, self.wanted, &self) => result,
-        };
-        // The keeper is gone where this fails, and nobody waits.
-        let done = News::Done(result, self.in_place.load(Ordering::Relaxed));
-        let _ = self.messages.send(self.message(done)).await;
-    }
-
-    fn message(&self, news: News) -> Message {
-        Message { model: self.model.clone(), digest: self.wanted.digest, job: self.job, news }
-    }
-}
-
-impl Tells for Load {
-    // A full channel loses a stage, which is only told, never needed.
-    fn reached(&self, stage: Stage) {
-        let _ = self.messages.try_send(self.message(News::Reached(stage)));
-    }
-
-    fn aside(&self) {
-        let told = self.messages.try_send(self.message(News::Aside));
-        self.in_place.store(told.is_err(), Ordering::Relaxed);
-    }
-
-    // Told again where it is lost.
-    fn needs(&self, bytes: u64) {
-        let _ = self.messages.try_send(self.message(News::Needs(bytes)));
     }
 }
 

@@ -13,6 +13,7 @@ use headgate_registry::store::{Bucket, ETag, Listing, Object, Part, StoreError, 
 use headgate_registry::watch::Watcher;
 use headgate_registry::{NewVersion, Store, StoreOptions};
 
+use super::room::ROOM_AGAIN;
 use super::*;
 use crate::cache::Cache;
 use crate::config::Config;
