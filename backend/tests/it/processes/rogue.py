@@ -24,7 +24,7 @@ def grow():
 
 def flood():
     line = b"y" * 1000 + b"\n"
-    for _ in range(200):
+    for _ in range(50):
         sys.stdout.buffer.write(line * 1000)
     sys.stdout.buffer.flush()
 

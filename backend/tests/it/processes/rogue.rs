@@ -141,9 +141,10 @@ async fn growing_it_is_killed_and_started_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_log_blocks_and_fills_nothing() {
-    let (_bucket, backend) = served("floods", &[]).await;
-    // 200 MB.
-    let answer = call(&backend, "floods", FLOOD).await;
+    // Time enough for a busy machine: a log that blocked it would never be through.
+    let (_bucket, backend) = served("floods", &[("process.call_timeout_ms", "60000")]).await;
+    // 50 MB.
+    let answer = call_within(&backend, "floods", FLOOD, 60_000).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     until("what is dropped is told", || async { !backend.said(&["\"stream\":\"stdout\"", "dropped"]).is_empty() })
         .await;
