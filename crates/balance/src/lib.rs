@@ -9,6 +9,7 @@
 //! - [`quantile`]: how long most calls take; [`patience`]: after how long another attempt is sent beside one
 //! - [`admit`]: from when a version counts as there
 //! - [`place`]: which backends hold a model where none holds all
+//! - [`hash`]: what gateways that agree hash names to
 //! - [`budget`]: how many retries the fleet bears; [`attempts`]: how many one call gets
 
 pub mod admit;
@@ -17,6 +18,7 @@ pub mod budget;
 pub mod choose;
 pub mod cost;
 pub mod decay;
+pub mod hash;
 pub mod life;
 pub mod limit;
 pub mod load;
@@ -46,10 +48,7 @@ pub const fn nanos(ms: Millis) -> Nanos {
 fn chance(seed: u64) -> impl FnMut() -> u64 {
     let mut state = seed;
     move || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        state = state.wrapping_add(hash::STEP);
+        hash::mix(state)
     }
 }

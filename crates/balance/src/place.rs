@@ -16,6 +16,8 @@ pub use demand::{Demand, Rules};
 
 use std::cmp::Ordering;
 
+use crate::hash::{self, STEP, mix};
+
 /// A member as hashing sees it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Member {
@@ -33,18 +35,14 @@ impl Member {
     /// How much a model, by its [`key`], belongs here: it lives on the members with the highest scores.
     pub fn score(&self, model: u64) -> f64 {
         // The upper 53 bits, and half of one: above 0 and below 1, so that the logarithm is below 0.
-        let u = ((mix(model ^ self.key) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+        let u = ((mix((model ^ self.key).wrapping_add(STEP)) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
         -self.weight / u.ln()
     }
 }
 
 /// What a name is hashed to: the same in every build.
 pub fn key(name: &str) -> u64 {
-    // FNV-1a (Fowler, Noll, Vo), mixed, as its upper bits hardly differ between names that differ in their last bytes.
-    let hash = name
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    mix(hash)
+    mix(hash::name(0, name).wrapping_add(STEP))
 }
 
 /// The places of `members` in the order in which a model, by its [`key`], belongs there.
@@ -58,14 +56,6 @@ pub fn order(model: u64, members: &[Member]) -> Vec<usize> {
 /// The higher score; of equal ones, so that all agree, the higher key.
 fn first_of(a: &(f64, u64, usize), b: &(f64, u64, usize)) -> Ordering {
     a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)).then(b.2.cmp(&a.2))
-}
-
-/// SplitMix64's output function (Steele, Lea, Flood 2014): each bit of the input changes half of the output's.
-fn mix(word: u64) -> u64 {
-    let mut z = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

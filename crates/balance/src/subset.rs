@@ -11,6 +11,8 @@
 //! one for each power of two in n; when a backend comes or goes, a gateway
 //! gets two new ones at most, mostly none or one.
 
+use crate::hash::{self, mix};
+
 /// Gateways that share an order of the backends: a power of two, as those spread evenly.
 pub const LOT: u32 = 16;
 
@@ -49,13 +51,8 @@ pub fn subset(place: Place, backends: &[&str], size: usize) -> Vec<usize> {
     (0..size).filter_map(|step| ring.get((first + step) % count)).map(|(_, at)| *at).collect()
 }
 
-/// FNV-1a (Fowler, Noll, Vo), then the end of SplitMix64, which spreads names that differ little.
-fn hash(seed: u64, name: &str) -> u64 {
-    let start = 0xcbf2_9ce4_8422_2325_u64 ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mut z = name.bytes().fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+fn hash(lot: u64, name: &str) -> u64 {
+    mix(hash::name(lot, name))
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use headgate_balance::hash::{STEP, mix};
+
 thread_local! {
     static STATE: Cell<u64> = Cell::new(rand::random());
 }
@@ -10,11 +12,9 @@ thread_local! {
 /// Generators", 2014).
 pub(super) fn chance() -> u64 {
     STATE.with(|state| {
-        let next = state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let next = state.get().wrapping_add(STEP);
         state.set(next);
-        let mixed = (next ^ (next >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        mix(next)
     })
 }
 

@@ -102,11 +102,8 @@ impl Snapshot {
     }
 }
 
-/// FNV-1a (Fowler, Noll, Vo) over the name: names come from our own backends, so no one gains by making them collide.
+/// Names come from our own backends, so no one gains by making them collide.
 pub(super) fn shard_of(name: &ModelName) -> usize {
-    let hash = name
-        .as_str()
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = headgate_balance::hash::name(0, name.as_str());
     (hash ^ (hash >> 32)) as usize % SHARDS
 }
