@@ -25,7 +25,7 @@ REPLY_BYTES = 64
 
 def cases():
     closed = [{"name": f"x{clients}", "call": "json-1", "clients": clients} for clients in (16, 64)]
-    return [*closed, {"name": "half load", "call": "json-1", "clients": 64, "half_of": "x64"}]
+    return [*closed, {"name": "half load", "call": "json-1", "clients": 64, "part_of": "x64"}]
 
 
 def one_row(server, core):

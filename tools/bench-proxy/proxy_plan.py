@@ -27,11 +27,14 @@ def body():
 
 
 def cases():
-    """Each with the number of clients; at half load also past the proxy, to the origin, at the same rate. Half of what
-    HAProxy does at most: of a cheaper proxy's half the driver's own core would be the queue."""
+    """Each with the number of clients; by a schedule also past the proxy, to the origin, at the same rate: a half and a
+    quarter of what HAProxy does at most. Of a cheaper proxy's half the driver's own core would be the queue."""
     closed = [{"name": f"x{clients}", "call": "post", "clients": clients} for clients in CLIENTS]
-    half = {"clients": 64, "half_of": "x64", "half_of_server": "haproxy"}
-    return [*closed, {"name": "half load", "call": "post"} | half, {"name": "direct", "call": "direct"} | half]
+    paced = {"clients": 64, "part_of": "x64", "part_of_server": "haproxy"}
+    parts = {"half load": ("direct", 0.5), "quarter load": ("direct quarter", 0.25)}
+    for name, (direct, part) in parts.items():
+        closed += [{"name": name, "call": "post", "part": part} | paced, {"name": direct, "call": "direct", "part": part} | paced]
+    return closed
 
 
 def main(tools, out, headgate, loadtests):

@@ -26,6 +26,8 @@ RATIOS = [
     ("x256", ["haproxy", "nginx"], 0.8, 0.6),
     ("x64", ["envoy"], 0.25, 0.25),
 ]
+# Cases by a schedule, and those past the server at the same rate.
+PACED = {"half load": "direct", "quarter load": "direct quarter"}
 # Microseconds that ours may add at half load.
 ADDED = [("p50_us", 60), ("p99_us", 300)]
 IDLE_BYTES_MAX = 20_000
@@ -55,9 +57,9 @@ class Figures:
         cell = self.cells.get((server, case))
         return cell[what]["median"] if cell else None
 
-    def added(self, server, what):
-        """Microseconds that a server adds at half load to what its origin takes at the same rate."""
-        through, direct = self.median(server, "half load", what), self.median(server, "direct", what)
+    def added(self, server, what, case="half load"):
+        """Microseconds that a server adds to what its origin takes at the same rate."""
+        through, direct = self.median(server, case, what), self.median(server, PACED[case], what)
         return None if through is None or direct is None else through - direct
 
 
@@ -83,26 +85,32 @@ def cpu_table(figures, cases):
 
 
 def latency_table(figures, cases):
-    """Latency as clients saw it, and what the server added at half load."""
-    def whole(server, case):
-        p50, p99 = (figures.median(server, case, what) for what in ("p50_us", "p99_us"))
-        return "-" if p50 is None else f"{p50:.0f} / {p99:.0f}"
+    """Latency as clients saw it."""
+    rows = [[figures.titles[server], *(whole(figures, server, case) for case in cases)] for server in figures.servers]
+    return table(["p50 / p99, us", *cases], rows)
 
-    def added(server):
-        each = [figures.added(server, what) for what, _ in ADDED]
-        return "-" if None in each else f"{each[0]:.0f} / {each[1]:.0f}"
 
-    has_direct = any(case == "direct" for case in figures.cases)
-    rows = [
-        [
-            figures.titles[server], *(whole(server, case) for case in cases), *([added(server)] if has_direct else []),
-            f"{figures.median(server, 'half load', 'per_s') or 0:,.0f}",
-            f"{figures.median(server, 'half load', 'disturbed') or 0:.0%}",
-        ]
-        for server in figures.servers
-    ]
-    head = ["p50 / p99, us", *cases, *(["added at half load"] if has_direct else []), "half load, 1/s", "of it disturbed"]
-    return table(head, rows)
+def whole(figures, server, case):
+    p50, p99 = (figures.median(server, case, what) for what in ("p50_us", "p99_us"))
+    return "-" if p50 is None else f"{p50:.0f} / {p99:.0f}"
+
+
+def paced_table(figures):
+    """Latency where requests come by a schedule, and what of it the server added to what its origin takes."""
+    rows = []
+    for case, direct in PACED.items():
+        for server in figures.servers:
+            if figures.median(server, case) is None:
+                continue
+            added = [figures.added(server, what, case) for what, _ in ADDED]
+            busy = figures.median(server, case) * figures.median(server, case, "per_s") / 1e6
+            rows.append([
+                case, figures.titles[server], whole(figures, server, case), whole(figures, server, direct),
+                "-" if None in added else f"{added[0]:.0f} / {added[1]:.0f}", f"{figures.median(server, case, 'per_s'):,.0f}",
+                f"{busy:.0%}", f"{figures.median(server, case, 'disturbed'):.0%}",
+            ])
+    head = ["by a schedule, p50 / p99, us", "", "through it", "past it", "**added**", "requests a second", "busy", "left out"]
+    return table(head, rows) if rows else ""
 
 
 def inside_table(figures):
@@ -217,14 +225,16 @@ def write(out, figures, parts):
 def main(out):
     out = pathlib.Path(out)
     figures = Figures(out, TITLES)
-    closed = [case for case in figures.cases if case not in ("half load", "direct")]
+    closed = [case for case in figures.cases if case not in [*PACED, *PACED.values()]]
     write(out, figures, [
         "# Headgate's gateway beside other proxies",
         setting(figures) + " A POST of 540 bytes, a reply of 200, on kept connections; `x64`: 64 clients that each wait for "
-        "their reply; half load: half of what HAProxy did at x64 (or it itself, where that is less), by a schedule; added: less what the origin takes at that rate "
-        f"without the proxy.{undisturbed(figures)} {behind(figures)} Peers write no log; Headgate runs as it does without any setting.",
-        cpu_table(figures, [case for case in figures.cases if case != "direct"]),
-        latency_table(figures, [*closed, *(case for case in figures.cases if case not in closed)]),
+        "their reply; half and quarter load: that part of what HAProxy did at x64 (or it itself, where that is less), by a "
+        f"schedule; added: less what the origin takes at that rate without the proxy.{undisturbed(figures)} {behind(figures)} "
+        "Peers write no log; Headgate runs as it does without any setting.",
+        cpu_table(figures, [case for case in figures.cases if case not in PACED.values()]),
+        latency_table(figures, closed),
+        paced_table(figures),
         inside_table(figures),
         "## What must hold",
         musts_table(lambda must: musts(figures, must)),

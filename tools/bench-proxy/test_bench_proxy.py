@@ -110,7 +110,9 @@ class Tables(unittest.TestCase):
 
     def test_what_the_machine_disturbed_is_told(self):
         seen = figures(proxy_tables.TITLES, [cell("headgate", "half load", 20.0), cell("headgate", "direct", 0.0)])
-        self.assertIn("125%", proxy_tables.latency_table(seen, ["half load"]))
+        text = " ".join(proxy_tables.paced_table(seen).split())
+        self.assertIn("| 100 / 200 | 100 / 200 | 0 / 0 | 10,000 | 20% | 125% |", text)
+        self.assertNotIn("quarter", text)
         self.assertIn("left out", proxy_tables.undisturbed(seen))
         self.assertEqual(proxy_tables.undisturbed(figures(proxy_tables.TITLES, [])), "")
 

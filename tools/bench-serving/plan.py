@@ -23,7 +23,7 @@ def cases():
     def case(call, clients, **more):
         return {"name": f"{call} x{clients}", "call": call, "clients": clients} | more
 
-    half = {"name": "json-1 half load", "half_of": "json-1 x64", "servers": servers.OURS}
+    half = {"name": "json-1 half load", "part_of": "json-1 x64", "servers": servers.OURS}
     return [
         case("json-1", 1), case("json-1", 16), case("json-1", 64),
         case("json-1", 64) | half,

@@ -62,8 +62,8 @@ pub async fn run(options: &Options) -> Result<Report, ScenarioError> {
         for (at, case) in plan.cases.iter().enumerate() {
             progress(&format!("round {round} of {}, {}", options.rounds, case.name));
             for stand in stands.iter_mut().filter(|stand| case.is_for(&stand.plan)) {
-                let half = half(case, &plan, &stand.plan.name, &rounds);
-                one(stand, (at, case), (half, &plan.watch), options, &mut rounds, &mut left_out).await?;
+                let rate_per_s = part(case, &plan, &stand.plan.name, &rounds);
+                one(stand, (at, case), (rate_per_s, &plan.watch), options, &mut rounds, &mut left_out).await?;
             }
         }
     }
@@ -100,8 +100,8 @@ async fn one(
     if left_out.iter().any(|left| left.server == name && left.case.as_ref().is_none_or(|left| *left == case.name)) {
         return Ok(());
     }
-    if case.half_of.is_some() && rate_per_s.is_none() {
-        leave_out(left_out, &name, Some(case), "its half is of a case that was not measured".to_owned());
+    if case.part_of.is_some() && rate_per_s.is_none() {
+        leave_out(left_out, &name, Some(case), "its rate is of a case that was not measured".to_owned());
         return Ok(());
     }
     let (warm_up, seconds) = (Duration::from_secs_f64(options.warm_up), Duration::from_secs_f64(options.seconds));
@@ -116,12 +116,12 @@ async fn one(
     Ok(())
 }
 
-/// Half the rate of the case that this one names, as last measured of a server; no more than that of the one it names.
-fn half(case: &Case, plan: &Plan, server: &str, rounds: &Rounds) -> Option<f64> {
-    let of = case.half_of.as_ref()?;
+/// A part of the rate of the case that this one names, as last measured of a server; no more than of the one it names.
+fn part(case: &Case, plan: &Plan, server: &str, rounds: &Rounds) -> Option<f64> {
+    let of = case.part_of.as_ref()?;
     let at = plan.cases.iter().position(|case| case.name == *of)?;
-    let of = |server: &str| Some(rounds.get(&(at, server.to_owned()))?.last()?.per_s / 2.0);
-    let most = case.half_of_server.as_deref().and_then(of);
+    let of = |server: &str| Some(rounds.get(&(at, server.to_owned()))?.last()?.per_s * case.part);
+    let most = case.part_of_server.as_deref().and_then(of);
     of(server).map(|own| most.map_or(own, |most| own.min(most)))
 }
 

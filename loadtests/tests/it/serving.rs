@@ -64,7 +64,7 @@ fn servers_are_measured_side_by_side_and_wrong_ones_left_out() {
         ],
         "cases": [
             {"name": "two", "call": "row", "clients": 2},
-            {"name": "half", "call": "row", "clients": 2, "half_of": "two", "servers": ["right"]},
+            {"name": "half", "call": "row", "clients": 2, "part_of": "two", "servers": ["right"]},
         ],
     });
     let output = serving(dir.path(), &plan, &[]);

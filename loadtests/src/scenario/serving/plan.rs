@@ -73,15 +73,22 @@ pub(super) struct Case {
     pub(super) call: String,
     /// How many connections; in closed loop, each of them a client that waits for its reply.
     pub(super) clients: usize,
-    /// Requests arrive by a schedule, at half the rate of this other case, which comes before it.
+    /// Requests arrive by a schedule, at a part of the rate of this other case, which comes before it.
     #[serde(default)]
-    pub(super) half_of: Option<String>,
-    /// And at no more than half of this server's there: all get a rate that the driver can keep.
+    pub(super) part_of: Option<String>,
+    /// Which part.
+    #[serde(default = "half")]
+    pub(super) part: f64,
+    /// And at no more than that part of this server's there: all get a rate that the driver can keep.
     #[serde(default)]
-    pub(super) half_of_server: Option<String>,
+    pub(super) part_of_server: Option<String>,
     /// The servers that it is for; all that take the call, where there is none.
     #[serde(default)]
     pub(super) servers: Option<Vec<String>>,
+}
+
+fn half() -> f64 {
+    0.5
 }
 
 /// A call, ready to be sent.
