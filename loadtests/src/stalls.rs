@@ -3,13 +3,17 @@
 //!
 //! A watcher ([`run`], one on each core, at a priority above all else there) wakes many times a second and notes when it woke
 //! late. Nothing that runs on its core can keep it from waking but the host, and a kernel that handles interrupts. Replies
-//! that such a time touched are then left out ([`undisturbed`]), whoever they are of, and how many those were is told.
+//! that such a time touched are then left out ([`typical`]), whoever they are of, and how many those were is told.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::str::FromStr;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
+
+/// Of calls in so much time quantiles are found.
+const SLICE: Duration = Duration::from_millis(100);
 
 /// How to watch.
 #[derive(Clone, Debug, clap::Args)]
@@ -56,26 +60,74 @@ pub fn run(options: &Options) -> io::Result<()> {
     }
 }
 
-/// Which of these calls (each when it was due and how long it took) the machine did not disturb: those that were not under
-/// way while it stood still, nor due in as much time again, in which what had heaped up is worked off.
-pub fn undisturbed(calls: &[(Duration, Duration)], stalls: &[Stall]) -> Vec<Duration> {
-    let mut spans: Vec<(Duration, Duration)> =
-        stalls.iter().map(|stall| (stall.begin, stall.end + stall.end.saturating_sub(stall.begin))).collect();
-    spans.sort_unstable();
-    // The latest end of all spans up to each: what begins before a call ends may be long over, but not this.
-    let mut latest = Duration::ZERO;
-    let ends: Vec<Duration> = spans
-        .iter()
-        .map(|(_, end)| {
+/// A call: when it was due, and how long it took.
+pub type Call = (Duration, Duration);
+
+/// Latency where the machine is at its best half of the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Typical {
+    /// The median, in the median slice of time.
+    pub p50: Duration,
+    /// 99 % of a slice's latencies are at most this, in the median slice.
+    pub p99: Duration,
+    /// Which part of all calls a stall touched.
+    pub disturbed: f64,
+}
+
+/// The latencies of those calls that no stall touched, slice by slice: beside what a watcher sees, a host slows a core down
+/// for tenths of a second, and one such time would be the tail of all.
+pub fn typical(calls: &[Call], stalls: &[Stall]) -> Typical {
+    let touched = Touched::by(stalls);
+    let mut slices: BTreeMap<u128, Vec<Duration>> = BTreeMap::new();
+    for (due, latency) in calls.iter().filter(|call| !touched.has(**call)) {
+        slices.entry(due.as_nanos() / SLICE.as_nanos()).or_default().push(*latency);
+    }
+    let left: usize = slices.values().map(Vec::len).sum();
+    // Of few calls the slowest is no quantile.
+    let least = left / (2 * slices.len().max(1));
+    slices.retain(|_, slice| slice.len() >= least);
+    slices.values_mut().for_each(|slice| slice.sort_unstable());
+    let median = |percent| {
+        let mut each: Vec<Duration> = slices.values().map(|slice| quantile(slice, percent)).collect();
+        each.sort_unstable();
+        quantile(&each, 50)
+    };
+    let disturbed = 1.0 - left as f64 / calls.len().max(1) as f64;
+    Typical { p50: median(50), p99: median(99), disturbed }
+}
+
+/// The smallest that so many percent are not above.
+fn quantile(sorted: &[Duration], percent: usize) -> Duration {
+    let rank = (sorted.len() * percent).div_ceil(100);
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+}
+
+/// The times in which a call is touched by a stall: while the machine stood still, and as much time again, in which what
+/// had heaped up is worked off.
+struct Touched {
+    begins: Vec<Duration>,
+    /// The latest end of all up to each: what begins last before a call ends may be long over, but not this.
+    ends: Vec<Duration>,
+}
+
+impl Touched {
+    fn by(stalls: &[Stall]) -> Self {
+        let mut spans: Vec<(Duration, Duration)> =
+            stalls.iter().map(|stall| (stall.begin, stall.end + stall.end.saturating_sub(stall.begin))).collect();
+        spans.sort_unstable();
+        let mut latest = Duration::ZERO;
+        let ends = spans.iter().map(|(_, end)| {
             latest = latest.max(*end);
             latest
-        })
-        .collect();
-    let touched = |due: Duration, latency: Duration| {
-        let began = spans.partition_point(|(begin, _)| *begin < due + latency);
-        began.checked_sub(1).is_some_and(|last| ends[last] > due)
-    };
-    calls.iter().filter(|(due, latency)| !touched(*due, *latency)).map(|(_, latency)| *latency).collect()
+        });
+        Self { ends: ends.collect(), begins: spans.iter().map(|(begin, _)| *begin).collect() }
+    }
+
+    /// Whether a call was under way in one of them.
+    fn has(&self, (due, latency): Call) -> bool {
+        let begun = self.begins.partition_point(|begin| *begin < due + latency);
+        begun.checked_sub(1).and_then(|last| self.ends.get(last)).is_some_and(|end| *end > due)
+    }
 }
 
 impl std::fmt::Display for Stall {
@@ -104,9 +156,12 @@ mod tests {
     }
 
     fn left(calls: &[(u64, u64)], stalls: &[(u64, u64)]) -> Vec<u64> {
-        let calls: Vec<_> = calls.iter().map(|(due, took)| (ms(*due), ms(*took))).collect();
-        let stalls: Vec<_> = stalls.iter().map(|(begin, end)| Stall { begin: ms(*begin), end: ms(*end) }).collect();
-        undisturbed(&calls, &stalls).iter().map(|left| left.as_millis() as u64).collect()
+        let touched = Touched::by(&stalls.iter().map(|(from, to)| stall(*from, *to)).collect::<Vec<_>>());
+        calls.iter().filter(|(due, took)| !touched.has((ms(*due), ms(*took)))).map(|(_, took)| *took).collect()
+    }
+
+    fn stall(begin: u64, end: u64) -> Stall {
+        Stall { begin: ms(begin), end: ms(end) }
     }
 
     #[test]
@@ -121,6 +176,22 @@ mod tests {
     fn a_long_stall_is_not_hidden_by_a_short_one_within_it() {
         assert_eq!(left(&[(70, 1), (90, 1), (181, 1)], &[(55, 56), (0, 90)]), [1]);
         assert_eq!(left(&[(70, 1)], &[(0, 90), (10, 11), (20, 21)]), [0; 0]);
+    }
+
+    #[test]
+    fn the_typical_slice_counts_and_not_one_that_is_slow_or_nearly_empty() {
+        // In the middle of each of ten slices 100 calls of 1 to 100 us; in one of them each takes ten times as long.
+        let slices = (0..10).map(|slice| (SLICE * slice + SLICE / 2, if slice == 4 { 10 } else { 1 }));
+        let calls: Vec<Call> =
+            slices.flat_map(|(due, times)| (1..=100).map(move |us| (due, Duration::from_micros(us) * times))).collect();
+        let (p50, p99) = (Duration::from_micros(50), Duration::from_micros(99));
+        assert_eq!(typical(&calls, &[]), Typical { p50, p99, disturbed: 0.0 });
+        // All but one of another's.
+        let begin = SLICE * 7 + SLICE / 2 + Duration::from_nanos(1_500);
+        let touched = typical(&calls, &[Stall { begin, end: begin + ms(1) }]);
+        assert_eq!((touched.p50, touched.p99), (p50, p99));
+        assert!((touched.disturbed - 0.099).abs() < 1e-9, "{touched:?}");
+        assert_eq!(typical(&[], &[]), Typical { disturbed: 1.0, ..Typical::default() });
     }
 
     #[test]

@@ -198,7 +198,8 @@ def undisturbed(figures):
     if not any(cell.get("disturbed", {}).get("max") for cell in figures.cells.values()):
         return ""
     return " Where requests come by a schedule, replies that were under way while the host had taken a core away are left out, " \
-        "and those of as long after it: of all alike, seen by a watcher on each core (`loadtests stalls`)."
+        "and those of as long after it, of all alike: a watcher on each core tells (`loadtests stalls`). Of the others p50 and " \
+        "p99 are found for each tenth of a second, and are the medians of those."
 
 
 def setting(figures):

@@ -32,7 +32,8 @@ pub struct Cell {
     pub p50_us: Spread,
     /// 99 % of the latencies are at most this.
     pub p99_us: Spread,
-    /// Which part of the replies the machine disturbed by standing still; `p50_us` and `p99_us` are of the others.
+    /// Which part of the replies the machine disturbed by standing still, where it was watched; `p50_us` and `p99_us` are of
+    /// the others then, by tenths of a second, the median of those.
     pub disturbed: Spread,
     /// Replies a second.
     pub per_s: Spread,

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use super::plan::{Call, Case, Plan as ServingPlan, ServerPlan};
 use super::watch::Watch;
 use crate::driver::schedule::Law;
-use crate::driver::tally::{self, Latencies};
+use crate::driver::tally;
 use crate::driver::{self, Driven, Load, Plan};
 use crate::report::{Cell, Spread};
 use crate::scenario::ScenarioError;
@@ -116,8 +116,7 @@ impl Stand {
         let by_process = self.server.cpu().into_iter().zip(before).map(|((name, after), (_, before))| {
             (name, after.saturating_sub(before).as_secs_f64() * 1e6 / requests.max(1) as f64)
         });
-        let (latency, disturbed) = latencies(&driven, began, watch);
-        let (p50_us, p99_us) = (latency.value_at_quantile(0.5), latency.value_at_quantile(0.99));
+        let Seen { p50_us, p99_us, disturbed } = seen(&driven, began, watch);
         let failed = driven.tally.failed();
         let per_s = requests.saturating_sub(failed) as f64 / driven.length.as_secs_f64();
         let failures = words(&driven).take(FAILURES_MAX).collect();
@@ -186,18 +185,25 @@ impl Measured {
     }
 }
 
-/// The latencies of the replies that the machine did not disturb, and which part it did.
-fn latencies(driven: &Driven, began: Duration, watch: &Watch) -> (Latencies, f64) {
+/// Latency as it was measured.
+struct Seen {
+    p50_us: u64,
+    p99_us: u64,
+    disturbed: f64,
+}
+
+/// Of all replies; where the machine was watched, of those that it did not disturb.
+fn seen(driven: &Driven, began: Duration, watch: &Watch) -> Seen {
     let stalls = watch.stalls();
     if stalls.is_empty() {
-        let all = driven.tally.phases.first().map(|phase| phase.latency.clone());
-        return (all.unwrap_or_else(tally::latencies), 0.0);
+        let (p50_us, p99_us) =
+            driven.tally.phases.first().map_or((0, 0), |all| (all.quantile_us(0.5), all.quantile_us(0.99)));
+        return Seen { p50_us, p99_us, disturbed: 0.0 };
     }
-    let calls: Vec<_> = driven.tally.calls.iter().map(|(due, took)| (began + *due, *took)).collect();
-    let left = stalls::undisturbed(&calls, &stalls);
-    let mut latencies = tally::latencies();
-    left.iter().for_each(|took| latencies.saturating_record(tally::micros(*took)));
-    (latencies, 1.0 - left.len() as f64 / calls.len().max(1) as f64)
+    let calls: Vec<stalls::Call> = driven.tally.calls.iter().map(|(due, took)| (began + *due, *took)).collect();
+    let typical = stalls::typical(&calls, &stalls);
+    let us = |time| tally::micros(time);
+    Seen { p50_us: us(typical.p50), p99_us: us(typical.p99), disturbed: typical.disturbed }
 }
 
 /// What failed, in words.
