@@ -8,13 +8,16 @@ use std::time::Duration;
 use headgate_balance::attempts::Failure;
 use headgate_balance::budget::Reason;
 use headgate_balance::life::State;
-use headgate_contract::Version;
-use metrics::{SharedString, counter, gauge, histogram};
+use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
 
 use crate::edge::Edge;
 use crate::fleet::{Label, Snapshot};
+
+mod requests;
+
+pub(crate) use requests::request;
 
 /// Models that are named in labels.
 pub const NAMED_MAX: usize = 200;
@@ -43,25 +46,6 @@ pub fn recorder() -> &'static PrometheusHandle {
         }
         handle
     })
-}
-
-/// One request is done.
-pub(crate) fn request(label: Option<&Label>, version: Option<Version>, code: u16, took: Duration) {
-    let model: SharedString = match label {
-        Some(label) => {
-            label.requests.fetch_add(1, Relaxed);
-            if label.named.load(Relaxed) { SharedString::from(label.name.clone()) } else { "other".into() }
-        }
-        None => "".into(),
-    };
-    // A version is as many labels as it has models: only those named have it.
-    let version = match (label, version) {
-        (Some(label), Some(version)) if label.named.load(Relaxed) => version.to_string(),
-        _ => String::new(),
-    };
-    counter!("headgate_gateway_requests_total", "model" => model, "version" => version, "code" => code.to_string())
-        .increment(1);
-    histogram!(LATENCY).record(took.as_secs_f64());
 }
 
 /// One call is tried again.

@@ -181,7 +181,7 @@ impl Came {
             Came::Http(reply) => &reply.head.headers,
             Came::Link(answer) => &answer.headers,
         };
-        headers.contains_key(ours::WAITED_MS)
+        !headers.is_empty() && headers.contains_key(ours::WAITED_MS)
     }
 
     /// Whether all of it is here.

@@ -77,8 +77,9 @@ impl Entry {
 
     /// Counts the request, and logs it where it is to be. `error` is its kind, where it is one.
     pub(super) fn done(&self, status: StatusCode, error: Option<&str>, sampler: &Sampler, every: u64) {
-        let took = self.began.elapsed();
-        metrics::request(self.label.as_deref(), self.version, status.as_u16(), took);
+        let now = Instant::now();
+        let took = now.saturating_duration_since(self.began);
+        metrics::request(self.label.as_deref(), self.version, status.as_u16(), took, now);
         if sampler.wants(status, every, self.began) {
             self.write::<true>(status, error, took);
         } else if tracing::enabled!(target: "access", tracing::Level::DEBUG) {

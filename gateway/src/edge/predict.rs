@@ -60,16 +60,18 @@ impl Edge {
         self.budget.request(&config.retry.budget);
         self.demanded(&chosen, call, body.len(), now, &config.fleet.place);
         let (mut run, mut again) = (Run::default(), false);
-        let mut last = Err(Failed::new(Kind::Unavailable, nobody(&chosen)));
+        let mut last = None;
         loop {
             entry.chose(&chosen);
             let expected = chosen.expect(call, body.len() as u64);
             let own = expected.took;
             let next = run.next.take().or_else(|| self.choose_backend(&chosen.planned, &run.tried, again, own));
             let Some(backend) = next else {
-                if run.tried.is_empty() && !chosen.planned.backends.is_empty() {
-                    last = Err(self.no_room(&chosen));
-                }
+                let last = match last {
+                    _ if run.tried.is_empty() && !chosen.planned.backends.is_empty() => Err(self.no_room(&chosen)),
+                    Some(last) => last,
+                    None => Err(nobody(&chosen)),
+                };
                 return run.rest(last, entry).await;
             };
             run.tried.push(backend.id);
@@ -86,13 +88,12 @@ impl Edge {
                     continue;
                 }
             };
-            last = instead;
             // A lost connection may be tried again where it was lost; who refused, or is still asked, is not asked twice.
             again = matches!(failure, Failure::Lost | Failure::Unreached) && run.earlier.is_none();
             let others = self.choose_backend(&chosen.planned, &run.tried, again, own).is_some();
             let refused = matches!(failure, Failure::Refused | Failure::Overloaded);
             if !others && (refused || run.earlier.is_some()) {
-                return run.rest(last, entry).await;
+                return run.rest(instead, entry).await;
             }
             let may_pick = call.target.choice == Choice::Any;
             let tight = failure == Failure::Overloaded && self.is_tight(&config);
@@ -105,10 +106,11 @@ impl Edge {
                         chosen.keep_takers(call)?;
                         run.tried.clear();
                     }
-                    Err(_) => return run.rest(last, entry).await,
+                    Err(_) => return run.rest(instead, entry).await,
                 },
-                Next::GiveUp(why) => return run.rest(last.map_err(|failed| because(failed, why)), entry).await,
+                Next::GiveUp(why) => return run.rest(instead.map_err(|failed| because(failed, why)), entry).await,
             }
+            last = Some(instead);
             metrics::retry(failure);
             now = Instant::now();
             if now >= deadline {
@@ -282,8 +284,9 @@ pub(super) fn late(call: &Call, config: &Config) -> Failed {
     Failed::new(Kind::DeadlineExceeded, format!("model '{}' did not answer within {within} ms", call.target.model))
 }
 
-fn nobody(chosen: &Chosen) -> String {
-    format!("no backend holds version {} of '{}' now", chosen.planned.version, chosen.model.name)
+fn nobody(chosen: &Chosen) -> Failed {
+    let (version, model) = (chosen.planned.version, &chosen.model.name);
+    Failed::new(Kind::Unavailable, format!("no backend holds version {version} of '{model}' now"))
 }
 
 fn because(failed: Failed, why: Why) -> Failed {

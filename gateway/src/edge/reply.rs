@@ -94,6 +94,10 @@ pub(super) fn error_of(head: &response::Parts, body: &[u8]) -> Failed {
 
 /// Takes away the headers that are for one connection only (RFC 9110, section 7.6.1).
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    // As nearly all that come over a link.
+    if headers.is_empty() {
+        return;
+    }
     // The header may come more than once, and each names more.
     let values = headers.get_all(header::CONNECTION).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
     let named: Vec<HeaderName> = values.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect();
@@ -101,18 +105,18 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
-    const HOP: [HeaderName; 6] = [
+    const HOP: [HeaderName; 9] = [
         header::TRANSFER_ENCODING,
         header::TE,
         header::TRAILER,
         header::UPGRADE,
         header::PROXY_AUTHORIZATION,
         header::PROXY_AUTHENTICATE,
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+        HeaderName::from_static("http2-settings"),
     ];
     for name in HOP {
-        headers.remove(name);
-    }
-    for name in ["keep-alive", "proxy-connection", "http2-settings"] {
         headers.remove(name);
     }
 }
