@@ -41,6 +41,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Worker threads.
     pub threads: usize,
+    /// How long a worker stays awake after something came.
+    pub busy_poll: Duration,
     /// How long it goes on accepting, and says that it is about to stop.
     pub lame_duck: Duration,
     /// How long calls in flight may take after that.
@@ -208,6 +210,7 @@ mod tests {
     fn what_makes_no_sense_is_refused_by_name() {
         for (text, name) in [
             ("[server]\nlisten = \"nowhere\"", "server.listen"),
+            ("[server]\nbusy_poll_us = 10001", "server.busy_poll_us"),
             ("[server]\ndefault_model = \"a/b/c\"", "server.default_model"),
             ("[server]\nzone = \"a zone\"", "server.zone"),
             ("[fleet]\nzone_hot = 0.0", "fleet.zone_hot"),

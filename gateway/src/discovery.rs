@@ -108,8 +108,11 @@ mod tests {
     async fn the_last_good_answer_stands() {
         let config = Config::load(&Sources::default()).unwrap();
         let stop = CancellationToken::new();
-        let fleet =
-            Fleet::new(Arc::new(ArcSwap::from_pointee(config)), Workers::start(1).unwrap().threads(), stop.clone());
+        let fleet = Fleet::new(
+            Arc::new(ArcSwap::from_pointee(config)),
+            Workers::start(1, Duration::ZERO).unwrap().threads(),
+            stop.clone(),
+        );
         let endpoint = |address: &str| Endpoint::ours(address, None);
         let answers = [
             Ok(vec![endpoint("127.0.0.1:1"), endpoint("127.0.0.1:2")]),

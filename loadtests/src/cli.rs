@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use headgate_loadtests::driver::schedule::Law;
 use headgate_loadtests::origin;
+use headgate_loadtests::relay;
 use headgate_loadtests::report::Files;
 use headgate_loadtests::scenario::{
     judgement, kill_backend, many_models, placement, positive, publish_to_serving, serving, swap_under_load,
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     Sim(sim::scenario::Options),
     /// A server whose every reply is the same: what stands behind the proxies of a bench
     Origin(origin::Options),
+    /// A proxy that passes bytes on and does nothing else: the least that a bench of proxies can find
+    Relay(relay::Options),
     /// Tell when this core stood still: lines of begin and end, in nanoseconds of the system's clock that never jumps
     Stalls(stalls::Options),
 }

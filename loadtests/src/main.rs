@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use headgate_loadtests::origin;
+use headgate_loadtests::relay;
 use headgate_loadtests::report::Report;
 use headgate_loadtests::scenario::{
     judgement, kill_backend, many_models, placement, publish_to_serving, serving, swap_under_load,
@@ -76,6 +77,11 @@ async fn scenario(command: &Command) -> Result<Report, Box<dyn Error>> {
             fleet::follow_parent();
             origin::run(options).await?;
             return Err("origin ended".into());
+        }
+        Command::Relay(options) => {
+            fleet::follow_parent();
+            relay::run(options).await?;
+            return Err("relay ended".into());
         }
     })
 }

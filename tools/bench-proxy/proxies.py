@@ -16,6 +16,8 @@ from servers import LeftOut, process
 # What the origin gives as score, whatever it is asked (loadtests/src/origin.rs).
 SCORE = 0.875
 PATH = "/v1/models/bench:predict"
+# Longer than the time between calls at a quarter of the load.
+BUSY_POLL_US = 1_000
 # Of what the host takes from a machine, shorter times are not seen.
 STALLS_EVERY_US = 200
 
@@ -108,6 +110,17 @@ def gateway(home, port, origin):
         "gateway", home.headgate, "gateway", "--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{home.port()}",
         "--backend", f"127.0.0.1:{origin}",
     )
+
+
+def awake(home, port, origin):
+    """The same, whose threads stay awake for the next call."""
+    started = gateway(home, port, origin)
+    return started | {"arguments": [*started["arguments"], "--set", f"server.busy_poll_us={BUSY_POLL_US}"]}
+
+
+def relay(home, port, origin):
+    """What passes bytes on and does nothing else: what it adds, this machine takes from all."""
+    return process("relay", home.loadtests, "relay", "--listen", f"127.0.0.1:{port}", "--to", f"127.0.0.1:{origin}")
 
 
 # In the order of the table.

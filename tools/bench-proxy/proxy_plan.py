@@ -59,8 +59,10 @@ def main(tools, out, headgate, loadtests):
     makers = {
         "headgate": server("headgate", proxies.gateway),
         "headgate-http1": server("headgate-http1", proxies.gateway, "--http-only"),
+        "headgate-awake": server("headgate-awake", proxies.awake),
     }
     makers |= {name: server(name, make) for name, make in proxies.PROXIES.items()}
+    makers["relay"] = server("relay", proxies.relay)
     servers, left_out = proxies.found(makers)
     home.release()
     # The driver shares the origin's core: it may be busy all the time only where the origin goes before it.

@@ -15,9 +15,11 @@ OURS = "headgate"
 TITLES = {
     "headgate": "**Headgate**",
     "headgate-http1": "Headgate, origin without link",
+    "headgate-awake": "Headgate, busy_poll_us",
     "haproxy": "HAProxy",
     "nginx": "nginx",
     "envoy": "Envoy",
+    "relay": "bytes passed on, no more",
 }
 # Ours beside the cheapest of these peers: at which load, how many times theirs it may at most be, and the goal.
 RATIOS = [
@@ -232,7 +234,9 @@ def main(out):
         setting(figures) + " A POST of 540 bytes, a reply of 200, on kept connections; `x64`: 64 clients that each wait for "
         "their reply; half and quarter load: that part of what HAProxy did at x64 (or it itself, where that is less), by a "
         f"schedule; added: less what the origin takes at that rate without the proxy.{undisturbed(figures)} {behind(figures)} "
-        "Peers write no log; Headgate runs as it does without any setting.",
+        "Peers write no log; Headgate runs as it does without any setting, but for the line with `busy_poll_us`, whose threads "
+        "stay awake for the next call. The last line is no proxy: it passes bytes on, and what it adds this machine takes from "
+        "all that sleep between calls.",
         cpu_table(figures, [case for case in figures.cases if case not in PACED.values()]),
         latency_table(figures, closed),
         paced_table(figures),

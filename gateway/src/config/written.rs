@@ -45,6 +45,7 @@ section!(
         listen: String = "127.0.0.1:8080".to_owned(),
         /// 0: as many as the machine has cores.
         threads: usize = 0,
+        busy_poll_us: u64 = 0,
         lame_duck_ms: u64 = 1_000,
         drain_ms: u64 = 30_000,
         name: String = String::new(),

@@ -30,6 +30,7 @@ use super::opening::Opening;
 use super::reply::Failed;
 use super::timed::Doing;
 use crate::config::{Config, Limits};
+use crate::workers;
 
 mod written;
 
@@ -223,6 +224,7 @@ fn poll_read(stream: &mut TcpStream, context: &mut Context<'_>, into: &mut Vec<u
     SCRATCH.with_borrow_mut(|scratch| {
         let mut came = ReadBuf::new(scratch);
         ready!(Pin::new(stream).poll_read(context, &mut came))?;
+        workers::came();
         into.extend_from_slice(came.filled());
         Poll::Ready(Ok(came.filled().len()))
     })

@@ -158,6 +158,8 @@ fn boot(cursor: &str) -> &str {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
     use arc_swap::ArcSwap;
     use headgate_contract::config::Sources;
     use headgate_contract::fleet::{CatalogSeen, ModelReport, VersionReport, VersionState};
@@ -204,7 +206,7 @@ mod tests {
         let config = Config::load(&Sources::default()).unwrap();
         Fleet::new(
             Arc::new(ArcSwap::from_pointee(config)),
-            Workers::start(1).unwrap().threads(),
+            Workers::start(1, Duration::ZERO).unwrap().threads(),
             CancellationToken::new(),
         )
     }

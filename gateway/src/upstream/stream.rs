@@ -12,6 +12,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::tls::{self, Tls};
+use crate::workers;
 
 /// How many times as long as a connection TLS may take to be agreed on: it is work for both sides.
 const AGREEMENT: u32 = 8;
@@ -43,7 +44,7 @@ impl Stream {
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
+        let read = match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(context, into),
             Self::Tls(stream) => match Pin::new(stream.as_mut()).poll_read(context, into) {
                 // The backend looks at the gateway's certificate when the gateway thinks that all is agreed on.
@@ -54,7 +55,11 @@ impl AsyncRead for Stream {
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
                 read => read,
             },
+        };
+        if read.is_ready() {
+            workers::came();
         }
+        read
     }
 }
 

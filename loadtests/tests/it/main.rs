@@ -4,6 +4,7 @@
 mod command;
 mod driver;
 mod origin;
+mod relay;
 mod server;
 mod serving;
 mod sim;

@@ -1,5 +1,7 @@
 //! What the sections mean, and their check: each error names its key.
 
+use std::time::Duration;
+
 use headgate_balance::{admit, budget, choose, life, limit, load, nanos, outlier, place, share, zone};
 use headgate_contract::config::ConfigError;
 use headgate_contract::fleet::{WAIT_MS_MAX, is_zone};
@@ -12,6 +14,9 @@ use super::{
 use crate::config::{Admin, Config, Discovery, Fleet, Limits, Log, Retry, Server};
 use crate::foreign::Spec;
 use crate::upstream::tls;
+
+/// The longest time without work that a thread may stay awake for.
+const BUSY_POLL_US_MAX: u64 = 10_000;
 
 impl Written {
     /// What it means, or why it makes no sense.
@@ -34,6 +39,12 @@ impl ServerWritten {
         Ok(Server {
             listen: address("server.listen", &self.listen)?,
             threads: if self.threads == 0 { cores() } else { self.threads.min(1_024) },
+            busy_poll: match self.busy_poll_us {
+                us @ 0..=BUSY_POLL_US_MAX => Duration::from_micros(us),
+                us => {
+                    return refuse(format!("'server.busy_poll_us' is {us}: at most {BUSY_POLL_US_MAX} (10 ms)"));
+                }
+            },
             lame_duck: time_or_none("server.lame_duck_ms", self.lame_duck_ms)?,
             drain: time_or_none("server.drain_ms", self.drain_ms)?,
             name: match self.name.as_str() {
