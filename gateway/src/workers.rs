@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -68,10 +68,7 @@ impl Workers {
         let unless_all = stopped.clone().drop_guard();
         let mut workers = Vec::new();
         for number in 0..threads.max(1) {
-            let mut builder = Builder::new_current_thread();
-            awake::stay(builder.enable_all(), busy_poll);
-            let runtime = builder.build()?;
-            runtime.spawn(awake::sleepless());
+            let runtime = awake::runtime(busy_poll)?;
             workers.push(Worker { runtime: runtime.handle().clone(), connections: Arc::default() });
             let stopped = stopped.clone();
             let run = move || {

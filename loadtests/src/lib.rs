@@ -10,6 +10,7 @@
 //! - [`stalls`]: when the machine itself stood still
 //! - [`report`]: what was found, as text, JSON and a page with a plot
 
+mod accept;
 pub mod driver;
 pub mod origin;
 pub mod relay;

@@ -19,9 +19,9 @@ use headgate_contract::link::PATH as LINK_PATH;
 use headgate_contract::{Digest, Kind, ModelName, header};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::LocalSet;
 use tokio::time::sleep;
 
+use crate::accept;
 use crate::wire::{self, RequestHead};
 use desk::{Desk, Done};
 
@@ -32,8 +32,6 @@ pub use work::{FailAs, Law, WORK_PATH, Work, WorkError};
 const READ_BYTES: usize = 16 << 10;
 /// The longest request, in bytes.
 const REQUEST_BYTES_MAX: usize = 16 << 20;
-/// How long to wait when no connection can be accepted.
-const PAUSE: Duration = Duration::from_millis(10);
 /// The only score that it gives.
 pub const SCORE: f64 = 0.875;
 
@@ -92,16 +90,7 @@ pub async fn run(options: &Options) -> io::Result<()> {
 pub async fn serve(listener: TcpListener, options: &Options) -> io::Result<()> {
     options.work.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let answers = Rc::new(Answers::new(options));
-    let connections = async {
-        loop {
-            match listener.accept().await {
-                // Its end, whatever it was, is the caller's to see.
-                Ok((stream, _)) => drop(tokio::task::spawn_local(answer(stream, Rc::clone(&answers)))),
-                Err(_) => sleep(PAUSE).await,
-            }
-        }
-    };
-    LocalSet::new().run_until(connections).await
+    accept::each(listener, |stream| answer(stream, Rc::clone(&answers))).await
 }
 
 /// What is to be done for a request.

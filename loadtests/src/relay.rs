@@ -3,15 +3,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::LocalSet;
-use tokio::time::sleep;
 
-/// How long to wait when no connection can be accepted.
-const PAUSE: Duration = Duration::from_millis(10);
+use crate::accept;
 
 /// How to run it.
 #[derive(Clone, Debug, clap::Args)]
@@ -31,16 +27,7 @@ pub async fn run(options: &Options) -> io::Result<()> {
 
 /// The same, on a listener that is bound.
 pub async fn serve(listener: TcpListener, to: SocketAddr) -> io::Result<()> {
-    let connections = async {
-        loop {
-            match listener.accept().await {
-                // Its end, whatever it was, is seen at both ends.
-                Ok((near, _)) => drop(tokio::task::spawn_local(pass(near, to))),
-                Err(_) => sleep(PAUSE).await,
-            }
-        }
-    };
-    LocalSet::new().run_until(connections).await
+    accept::each(listener, |near| pass(near, to)).await
 }
 
 async fn pass(mut near: TcpStream, to: SocketAddr) -> io::Result<()> {

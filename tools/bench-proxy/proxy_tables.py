@@ -59,6 +59,10 @@ class Figures:
         cell = self.cells.get((server, case))
         return cell[what]["median"] if cell else None
 
+    def busy(self, server, case):
+        """Which part of its core a server used."""
+        return self.median(server, case) * self.median(server, case, "per_s") / 1e6
+
     def added(self, server, what, case="half load"):
         """Microseconds that a server adds to what its origin takes at the same rate."""
         through, direct = self.median(server, case, what), self.median(server, PACED[case], what)
@@ -79,8 +83,7 @@ def cpu_table(figures, cases):
             return "-"
         ratio = f" ({times(us / ours)})" if ours and server != OURS else ""
         spread = figures.cells[server, case]["cpu_us"]
-        busy = us * figures.median(server, case, "per_s") / 1e6
-        return f"{number(us)}{ratio} [{number(spread['min'])}-{number(spread['max'])}] {busy:.0%}"
+        return f"{number(us)}{ratio} [{number(spread['min'])}-{number(spread['max'])}] {figures.busy(server, case):.0%}"
 
     rows = [[figures.titles[server], *(cell(server, case) for case in cases)] for server in figures.servers]
     return table(["CPU us a request (times ours) [rounds] busy", *cases], rows)
@@ -105,11 +108,10 @@ def paced_table(figures):
             if figures.median(server, case) is None:
                 continue
             added = [figures.added(server, what, case) for what, _ in ADDED]
-            busy = figures.median(server, case) * figures.median(server, case, "per_s") / 1e6
             rows.append([
                 case, figures.titles[server], whole(figures, server, case), whole(figures, server, direct),
                 "-" if None in added else f"{added[0]:.0f} / {added[1]:.0f}", f"{figures.median(server, case, 'per_s'):,.0f}",
-                f"{busy:.0%}", f"{figures.median(server, case, 'disturbed'):.0%}",
+                f"{figures.busy(server, case):.0%}", f"{figures.median(server, case, 'disturbed'):.0%}",
             ])
     head = ["by a schedule, p50 / p99, us", "", "through it", "past it", "**added**", "requests a second", "busy", "left out"]
     return table(head, rows) if rows else ""

@@ -223,8 +223,7 @@ fn poll_read(stream: &mut TcpStream, context: &mut Context<'_>, into: &mut Vec<u
     }
     SCRATCH.with_borrow_mut(|scratch| {
         let mut came = ReadBuf::new(scratch);
-        ready!(Pin::new(stream).poll_read(context, &mut came))?;
-        workers::came();
+        ready!(workers::came(Pin::new(stream).poll_read(context, &mut came)))?;
         into.extend_from_slice(came.filled());
         Poll::Ready(Ok(came.filled().len()))
     })

@@ -55,11 +55,7 @@ impl AsyncRead for Opening {
             }
             return Poll::Ready(Ok(()));
         }
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if read.is_ready() {
-            workers::came();
-        }
-        read
+        workers::came(Pin::new(&mut self.stream).poll_read(cx, buf))
     }
 }
 

@@ -35,21 +35,30 @@ enum Named {
     Name(Arc<str>),
 }
 
-/// Series of a thread, and when each was found.
-struct Kept {
-    counters: [Option<(Labels, Instant, Counter)>; KEPT_MAX],
-    latency: Option<(Instant, Histogram)>,
+/// What a request is counted in.
+struct Series {
+    of: Labels,
+    /// When it was found.
+    since: Instant,
+    requests: Counter,
+    /// The same for all labels.
+    latency: Histogram,
 }
 
 /// One request is done, `now`, after so long.
 pub(crate) fn request(label: Option<&Label>, version: Option<Version>, code: u16, took: Duration, now: Instant) {
     thread_local! {
-        static HERE: RefCell<Kept> = const { RefCell::new(Kept { counters: [const { None }; KEPT_MAX], latency: None }) };
+        static HERE: RefCell<[Option<Series>; KEPT_MAX]> = const { RefCell::new([const { None }; KEPT_MAX]) };
     }
     let labels = Labels::of(label, version, code);
     HERE.with_borrow_mut(|kept| {
-        kept.counter(labels, now).increment(1);
-        kept.latency(now).record(took.as_secs_f64());
+        let place = &mut kept[labels.place()];
+        if !place.as_ref().is_some_and(|kept| kept.of == labels && now.saturating_duration_since(kept.since) < FRESH) {
+            *place = None;
+        }
+        let series = place.get_or_insert_with(|| Series::find(labels, now));
+        series.requests.increment(1);
+        series.latency.record(took.as_secs_f64());
     });
 }
 
@@ -75,16 +84,20 @@ impl Labels {
         let version = self.version.map_or(0, Version::get) as usize;
         (model ^ (model >> 6) ^ version ^ usize::from(self.code)) % KEPT_MAX
     }
+}
 
-    fn counter(&self) -> Counter {
-        let model: SharedString = match &self.model {
+impl Series {
+    fn find(of: Labels, since: Instant) -> Self {
+        let model: SharedString = match &of.model {
             Named::None => "".into(),
             Named::Other => "other".into(),
             Named::Name(name) => Arc::clone(name).into(),
         };
-        let version = self.version.map(|version| version.to_string()).unwrap_or_default();
-        let code = self.code.to_string();
-        counter!("headgate_gateway_requests_total", "model" => model, "version" => version, "code" => code)
+        let version = of.version.map(|version| version.to_string()).unwrap_or_default();
+        let code = of.code.to_string();
+        let requests =
+            counter!("headgate_gateway_requests_total", "model" => model, "version" => version, "code" => code);
+        Self { of, since, requests, latency: histogram!(LATENCY) }
     }
 }
 
@@ -97,31 +110,6 @@ impl PartialEq for Named {
             _ => false,
         }
     }
-}
-
-impl Kept {
-    fn counter(&mut self, labels: Labels, now: Instant) -> &Counter {
-        let place = &mut self.counters[labels.place()];
-        if !matches!(place, Some((of, since, _)) if *of == labels && is_fresh(*since, now)) {
-            *place = None;
-        }
-        let found = place.get_or_insert_with(|| {
-            let counter = labels.counter();
-            (labels, now, counter)
-        });
-        &found.2
-    }
-
-    fn latency(&mut self, now: Instant) -> &Histogram {
-        if !matches!(self.latency, Some((since, _)) if is_fresh(since, now)) {
-            self.latency = None;
-        }
-        &self.latency.get_or_insert_with(|| (now, histogram!(LATENCY))).1
-    }
-}
-
-fn is_fresh(since: Instant, now: Instant) -> bool {
-    now.saturating_duration_since(since) < FRESH
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ impl Stream {
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let read = match self.get_mut() {
+        workers::came(match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(context, into),
             Self::Tls(stream) => match Pin::new(stream.as_mut()).poll_read(context, into) {
                 // The backend looks at the gateway's certificate when the gateway thinks that all is agreed on.
@@ -55,11 +55,7 @@ impl AsyncRead for Stream {
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
                 read => read,
             },
-        };
-        if read.is_ready() {
-            workers::came();
-        }
-        read
+        })
     }
 }
 

@@ -6,10 +6,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::io;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 
 thread_local! {
     static HERE: Awake = const {
@@ -26,20 +27,28 @@ struct Awake {
     sleepless: RefCell<Option<Waker>>,
 }
 
-/// Something came on a connection or a link of this thread.
-pub(crate) fn came() {
-    HERE.with(|here| here.came.set(true));
+/// What a connection or a link of this thread is read for goes through here: something came, where it is ready.
+pub(crate) fn came<T>(read: Poll<T>) -> Poll<T> {
+    if read.is_ready() {
+        HERE.with(|here| here.came.set(true));
+    }
+    read
 }
 
-/// Lets the threads of a runtime stay awake for so long. [`sleepless`] has to run on each.
-pub(super) fn stay(builder: &mut Builder, time: Duration) {
-    if !time.is_zero() {
-        builder.on_thread_park(move || before_sleep(time));
+/// A runtime for one thread, which stays awake for so long after something came.
+pub(super) fn runtime(stay: Duration) -> io::Result<Runtime> {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all();
+    if stay.is_zero() {
+        return builder.build();
     }
+    let runtime = builder.on_thread_park(move || before_sleep(stay)).build()?;
+    runtime.spawn(sleepless());
+    Ok(runtime)
 }
 
 /// A task to be woken in place of sleeping. It never ends.
-pub(super) fn sleepless() -> impl Future<Output = ()> {
+fn sleepless() -> impl Future<Output = ()> {
     poll_fn(|context| {
         HERE.with(|here| {
             let mut waker = here.sleepless.borrow_mut();
@@ -51,13 +60,13 @@ pub(super) fn sleepless() -> impl Future<Output = ()> {
     })
 }
 
-fn before_sleep(time: Duration) {
+fn before_sleep(stay: Duration) {
     HERE.with(|here| {
         let now = Instant::now();
         if here.came.take() {
             here.since.set(Some(now));
         }
-        let stays = here.since.get().is_some_and(|since| now.saturating_duration_since(since) < time);
+        let stays = here.since.get().is_some_and(|since| now.saturating_duration_since(since) < stay);
         match &*here.sleepless.borrow() {
             Some(waker) if stays => {
                 // Whoever else wants the core gets it.
@@ -72,17 +81,7 @@ fn before_sleep(time: Duration) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use tokio::runtime::Runtime;
-
     use super::*;
-
-    fn runtime(time: Duration) -> Runtime {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        stay(builder.enable_all(), time);
-        let runtime = builder.build().unwrap();
-        runtime.spawn(sleepless());
-        runtime
-    }
 
     /// How often it sleeps within some milliseconds, where something comes at their begin.
     fn sleeps(runtime: &Runtime, comes: bool) -> u64 {
@@ -90,8 +89,9 @@ mod tests {
         runtime.block_on(async {
             tokio::task::yield_now().await;
             if comes {
-                came();
+                assert!(came(Poll::Ready(())).is_ready());
             }
+            assert!(came(Poll::<()>::Pending).is_pending());
             let before = slept();
             // Timers end while it is awake too.
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -101,23 +101,23 @@ mod tests {
 
     #[test]
     fn after_something_came_it_does_not_sleep_for_a_while() {
-        let awake = runtime(Duration::from_secs(3_600));
+        let awake = runtime(Duration::from_secs(3_600)).unwrap();
         assert!(sleeps(&awake, false) > 0, "nothing came");
         assert_eq!(sleeps(&awake, true), 0);
         assert_eq!(sleeps(&awake, false), 0, "it is not long ago");
-        let brief = runtime(Duration::from_nanos(1));
+        let brief = runtime(Duration::from_nanos(1)).unwrap();
         assert!(sleeps(&brief, true) > 0, "the time is over at once");
-        let off = runtime(Duration::ZERO);
+        let off = runtime(Duration::ZERO).unwrap();
         assert!(sleeps(&off, true) > 0);
     }
 
     #[test]
     fn what_comes_while_it_is_awake_is_seen() {
-        let awake = runtime(Duration::from_secs(3_600));
+        let awake = runtime(Duration::from_secs(3_600)).unwrap();
         let slept = awake.metrics();
         awake.block_on(async {
             tokio::task::yield_now().await;
-            came();
+            assert!(came(Poll::Ready(())).is_ready());
             let before = slept.worker_park_count(0);
             let (from, to) = std::os::unix::net::UnixStream::pair().unwrap();
             to.set_nonblocking(true).unwrap();

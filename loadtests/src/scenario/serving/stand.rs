@@ -202,8 +202,8 @@ fn seen(driven: &Driven, began: Duration, watch: &Watch) -> Seen {
     }
     let calls: Vec<stalls::Call> = driven.tally.calls.iter().map(|(due, took)| (began + *due, *took)).collect();
     let typical = stalls::typical(&calls, &stalls);
-    let us = |time| tally::micros(time);
-    Seen { p50_us: us(typical.p50), p99_us: us(typical.p99), disturbed: typical.disturbed }
+    let (p50_us, p99_us) = (tally::micros(typical.p50), tally::micros(typical.p99));
+    Seen { p50_us, p99_us, disturbed: typical.disturbed }
 }
 
 /// What failed, in words.
