@@ -87,6 +87,8 @@ impl Fleet {
             self.forget(&mut edit, id, |name| kept.contains(name));
         }
         self.publish(edit);
+        // Calls that were there when it began to leave may have had it load more.
+        backend.is_replaced.store(false, Relaxed);
     }
 
     /// A backend is gone, its token cancelled: so is what it had.

@@ -61,7 +61,7 @@ pub struct Backend {
     pub(super) stop: CancellationToken,
     /// Its part in placing models, where it loads them on demand.
     member: ArcSwapOption<Member>,
-    /// Whether its models were given other places, while it drains.
+    /// Whether all models that it is known to have were given other places, while it drains.
     pub(super) is_replaced: AtomicBool,
 }
 

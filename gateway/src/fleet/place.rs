@@ -178,7 +178,8 @@ impl Fleet {
         }
     }
 
-    /// One that misses it is told again, or loads the models when they are called.
+    /// One that misses it is told again, or loads the models when they are called. Those of a backend that leaves are not
+    /// called there before that: they are looked for anew.
     async fn tell(&self, backend: &Backend, models: Vec<ModelName>) {
         let config = self.config.load_full();
         let options = Options {
@@ -190,10 +191,14 @@ impl Fleet {
             let body = serde_json::to_vec(&Want { models: models.to_vec() }).unwrap_or_default();
             let Ok(request) = request(body.into()) else { return };
             let call = backend.upstream.call(request, &options);
-            if let Ok(Err(error)) = tokio::time::timeout(config.fleet.probe_timeout, call).await {
-                tracing::debug!(backend = backend.name(), %error, "wanted models were not told");
-                return;
-            }
+            let error = match tokio::time::timeout(config.fleet.probe_timeout, call).await {
+                Ok(Ok(_)) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(late) => late.to_string(),
+            };
+            tracing::debug!(backend = backend.name(), error, "wanted models were not told");
+            self.snapshot().backends.iter().for_each(|seen| seen.backend.is_replaced.store(false, Relaxed));
+            return;
         }
     }
 

@@ -139,6 +139,27 @@ async fn a_new_backend_takes_its_share_and_no_call_waits_for_that() {
     assert_eq!(loads(&servers).await, 16.0 + homes.values().filter(|home| *home == "b3").count() as f64);
 }
 
+/// Those of the models that belong to a backend.
+fn of(homes: &BTreeMap<String, String>, name: &str) -> Vec<String> {
+    let models: Vec<String> = homes.iter().filter(|(_, home)| *home == name).map(|(model, _)| model.clone()).collect();
+    assert!(!models.is_empty());
+    models
+}
+
+/// Waits until a gateway knows each of the models to be ready on two backends.
+async fn until_on_two(gateway: &Gateway, models: &[String]) {
+    until("its models are elsewhere", async || {
+        let state = gateway.state().await;
+        let known = state["models"].as_array().unwrap();
+        let ready = |model: &str| {
+            let found = known.iter().find(|known| known["model"] == model).unwrap();
+            found["versions"][0]["states"]["ready"].as_u64()
+        };
+        models.iter().all(|model| ready(model) == Some(2))
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drained_backend_has_its_models_loaded_elsewhere_before_they_are_called() {
     let models = models(12);
@@ -147,11 +168,28 @@ async fn a_drained_backend_has_its_models_loaded_elsewhere_before_they_are_calle
     let gateway = gateway(&servers, &models, "", false).await;
     places(&gateway, &models).await;
     gateway.admin("POST", "/backends/b1/drain", "").await;
-    let of_b1 = belong(&models, &names).values().filter(|home| *home == "b1").count() as f64;
-    assert!(of_b1 > 0.0);
-    until("its models are elsewhere", async || loads(&servers).await == 12.0 + of_b1).await;
+    until_on_two(&gateway, &of(&belong(&models, &names), "b1")).await;
     for model in &models {
         assert_eq!(call(&gateway, model).await.header(header::WAITED_MS), "", "{model} was cold");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_drained_backend_loads_late_is_loaded_elsewhere_too() {
+    let models = models(12);
+    let (bucket, names) = (bucket(&models).await, ["b1", "b2", "b3"]);
+    let servers = backends(&bucket, &names).await;
+    let one = gateway(&servers, &models, "", false).await;
+    let two = gateway(&servers, &models, "", false).await;
+    let of_b1 = of(&belong(&models, &names), "b1");
+    one.admin("POST", "/backends/b1/drain", "").await;
+    // The order is the one gateway's, the calls are the other's, each of a model that the backend does not have yet.
+    for model in &of_b1 {
+        assert_eq!(call(&two, model).await.header(header::BACKEND), "b1");
+        until_on_two(&one, std::slice::from_ref(model)).await;
+    }
+    for model in &of_b1 {
+        assert_eq!(call(&one, model).await.header(header::WAITED_MS), "", "{model} was cold");
     }
 }
 
