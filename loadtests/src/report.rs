@@ -17,7 +17,7 @@ use serde::Serialize;
 pub use chart::{Chart, Line};
 pub use load::{LoadReport, MarkReport, PhaseReport, Quantiles, SliceReport, WindowReport};
 pub use machine::Machine;
-pub use serving::{Cell, LeftOut, ServingReport, Spread};
+pub use serving::{Cell, LeftOut, Past, ServingReport, Spread};
 pub use sim::{Row, SimReport};
 
 /// What a run found.

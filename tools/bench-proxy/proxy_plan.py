@@ -27,14 +27,11 @@ def body():
 
 
 def cases():
-    """Each with the number of clients; by a schedule also past the proxy, to the origin, at the same rate: a half and a
-    quarter of what HAProxy does at most. Of a cheaper proxy's half the driver's own core would be the queue."""
+    """Each with the number of clients; by a schedule in turns with calls past the proxy, to the origin, at the same rate: a
+    half and a quarter of what HAProxy does at most. Of a cheaper proxy's half the driver's own core would be the queue."""
     closed = [{"name": f"x{clients}", "call": "post", "clients": clients} for clients in CLIENTS]
-    paced = {"clients": 64, "part_of": "x64", "part_of_server": "haproxy"}
-    parts = {"half load": ("direct", 0.5), "quarter load": ("direct quarter", 0.25)}
-    for name, (direct, part) in parts.items():
-        closed += [{"name": name, "call": "post", "part": part} | paced, {"name": direct, "call": "direct", "part": part} | paced]
-    return closed
+    paced = {"call": "post", "clients": 64, "part_of": "x64", "part_of_server": "haproxy", "past": "direct"}
+    return closed + [{"name": "half load", "part": 0.5} | paced, {"name": "quarter load", "part": 0.25} | paced]
 
 
 def main(tools, out, headgate, loadtests):

@@ -34,6 +34,12 @@ def cell(server, case, us, p50=100.0, p99=200.0, failed=0):
     }
 
 
+def past(through, p50, p99, added_p50, added_p99):
+    """A cell with calls past the server beside it."""
+    taken = {"p50_us": p50, "p99_us": p99, "added_p50_us": added_p50, "added_p99_us": added_p99}
+    return through | {"past": {what: spread(us) for what, us in taken.items()}}
+
+
 def figures(titles, cells, inside=None, left_out=()):
     """What a run would have left, read again."""
     machine = {"processor": "a processor", "cores": 1, "system": "a system"}
@@ -65,7 +71,7 @@ class Ratios(unittest.TestCase):
 
     def test_what_is_added_is_less_what_the_origin_takes(self):
         seen = figures(proxy_tables.TITLES, [
-            cell("headgate", "half load", 12.0, p50=120.0, p99=600.0), cell("headgate", "direct", 0.0, p50=70.0, p99=250.0),
+            past(cell("headgate", "half load", 12.0, p50=120.0, p99=600.0), 70.0, 250.0, 50.0, 350.0),
         ])
         found = judged(lambda must: proxy_tables.musts(seen, must))
         self.assertEqual(found["half load: added p50"][:2], ("50 us", True))
@@ -109,9 +115,9 @@ class Tables(unittest.TestCase):
         self.assertEqual(chain_tables.parts_table(figures(chain_tables.TITLES, [])), "")
 
     def test_what_the_machine_disturbed_is_told(self):
-        seen = figures(proxy_tables.TITLES, [cell("headgate", "half load", 20.0), cell("headgate", "direct", 0.0)])
+        seen = figures(proxy_tables.TITLES, [past(cell("headgate", "half load", 20.0), 60.0, 120.0, 41.0, 75.0)])
         text = " ".join(proxy_tables.paced_table(seen).split())
-        self.assertIn("| 100 / 200 | 100 / 200 | 0 / 0 | 10,000 | 20% | 125% |", text)
+        self.assertIn("| 100 / 200 | 60 / 120 | 41 / 75 | 40-42 / 74-76 | 10,000 | 20% | 125% |", text)
         self.assertNotIn("quarter", text)
         self.assertIn("left out", proxy_tables.undisturbed(seen))
         self.assertEqual(proxy_tables.undisturbed(figures(proxy_tables.TITLES, [])), "")

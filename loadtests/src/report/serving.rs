@@ -37,9 +37,25 @@ pub struct Cell {
     pub disturbed: Spread,
     /// Replies a second.
     pub per_s: Spread,
+    /// What the calls took past the server, in turns with those through it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub past: Option<Past>,
     /// The first failures, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<String>,
+}
+
+/// Calls past a server, in turns with those through it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Past {
+    /// Median latency, in microseconds.
+    pub p50_us: Spread,
+    /// 99 % of the latencies are at most this.
+    pub p99_us: Spread,
+    /// How much longer the median is through the server, by the median pair of turns.
+    pub added_p50_us: Spread,
+    /// The same of the 99 %.
+    pub added_p99_us: Spread,
 }
 
 /// A server, or one of its cases, that was not measured.

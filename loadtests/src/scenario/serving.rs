@@ -1,6 +1,7 @@
 //! `serving`: what servers of several makes take to answer the same calls: processor time of all their processes and
 //! latency, on one machine, in turn. Their scores are checked: a server that answers wrongly is not measured.
 
+mod measured;
 mod plan;
 mod stand;
 mod watch;
@@ -12,9 +13,10 @@ use std::time::Duration;
 use super::{ScenarioError, positive, progress};
 use crate::report::{Cell, LeftOut, Report, ServingReport};
 use crate::system::server::Command;
+use measured::Measured;
 pub use plan::PlanError;
 use plan::{Case, Plan};
-use stand::{Measured, Stand};
+use stand::Stand;
 use watch::Watch;
 
 /// How to run it.

@@ -64,7 +64,8 @@ fn servers_are_measured_side_by_side_and_wrong_ones_left_out() {
         ],
         "cases": [
             {"name": "two", "call": "row", "clients": 2},
-            {"name": "half", "call": "row", "clients": 2, "part_of": "two", "servers": ["right"]},
+            {"name": "half", "call": "row", "clients": 2, "part_of": "two", "servers": ["right"], "past": "row"},
+            {"name": "past what", "call": "row", "clients": 2, "part_of": "two", "servers": ["right"], "past": "col"},
         ],
     });
     let output = serving(dir.path(), &plan, &[]);
@@ -76,6 +77,8 @@ fn servers_are_measured_side_by_side_and_wrong_ones_left_out() {
     assert_eq!(names, [(Some("right"), Some("two")), (Some("right"), Some("half"))], "{text}");
     let disturbed = |at: usize| cells[at]["disturbed"]["max"].as_f64().unwrap();
     assert!(disturbed(0) == 0.0 && disturbed(1) > 0.0, "only where requests come by a schedule: {text}");
+    // It is the same call: what it adds may be anything, what it takes is something.
+    assert!(cells[0].get("past").is_none() && cells[1]["past"]["p50_us"]["min"].as_f64().unwrap() > 0.0, "{text}");
     let per_s = |at: usize| cells[at]["per_s"]["median"].as_f64().unwrap();
     assert!(per_s(0) > per_s(1) && cells[0]["failed"] == 0, "{text}");
     let cpu = |process: &str| cells[0]["cpu_us_by_process"][process]["median"].as_f64().unwrap();
@@ -83,10 +86,10 @@ fn servers_are_measured_side_by_side_and_wrong_ones_left_out() {
     assert!(cpu("right-beside") > cpu("right-process"));
     let left_out = report["serving"]["left_out"].as_array().unwrap();
     let why = |at: usize| left_out[at]["why"].as_str().unwrap();
-    assert_eq!(left_out.len(), 3, "{text}");
+    assert_eq!(left_out.len(), 4, "{text}");
     assert!(why(0).contains("gone-process ended") && why(1).contains("/nowhere/server"), "{text}");
     assert!(left_out[2]["case"] == "two" && why(2).contains("row 0: score 2 came, 4 expected"), "{text}");
-    assert!(text.contains("left out wrong two"), "{text}");
+    assert!(why(3).contains("no call 'col'") && text.contains("left out wrong two"), "{text}");
 }
 
 #[test]

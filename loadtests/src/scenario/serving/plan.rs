@@ -82,6 +82,10 @@ pub(super) struct Case {
     /// And at no more than that part of this server's there: all get a rate that the driver can keep.
     #[serde(default)]
     pub(super) part_of_server: Option<String>,
+    /// Another call of the server, which goes past it: measured in turns with this one, at the same rate. What this one
+    /// takes longer, the server adds.
+    #[serde(default)]
+    pub(super) past: Option<String>,
     /// The servers that it is for; all that take the call, where there is none.
     #[serde(default)]
     pub(super) servers: Option<Vec<String>>,

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
+use super::measured::{FAILURES_MAX, Measured};
 use super::plan::{Call, Case, Plan as ServingPlan, ServerPlan};
 use super::watch::Watch;
 use crate::driver::schedule::Law;
 use crate::driver::tally;
 use crate::driver::{self, Driven, Load, Plan};
-use crate::report::{Cell, Spread};
 use crate::scenario::ScenarioError;
 use crate::stalls;
 use crate::system::server::Server;
@@ -26,8 +26,8 @@ const LOOK: Duration = Duration::from_millis(50);
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// Every so many-th reply is read while it is measured.
 const LOOKED_AT: u64 = 16;
-/// How many failures are kept in words.
-const FAILURES_MAX: usize = 3;
+/// How long a turn is, where calls through the server and past it take turns.
+const TURN: Duration = Duration::from_millis(500);
 
 /// A server that stands ready.
 #[derive(Debug)]
@@ -37,22 +37,6 @@ pub(super) struct Stand {
     server: Server,
     bare: bool,
     spin: bool,
-}
-
-/// One measurement.
-#[derive(Debug)]
-pub(super) struct Measured {
-    requests: u64,
-    failed: u64,
-    /// Processor time a request, in microseconds: the server's, and by process.
-    cpu_us: f64,
-    cpu_us_by_process: BTreeMap<String, f64>,
-    p50_us: u64,
-    p99_us: u64,
-    /// Which part of the replies the machine disturbed.
-    disturbed: f64,
-    pub(super) per_s: f64,
-    failures: Vec<String>,
 }
 
 impl Stand {
@@ -94,13 +78,35 @@ impl Stand {
 
     /// Warms it up, looking at every reply; says what is wrong with one.
     pub(super) async fn wrong(&self, case: &Case, duration: Duration) -> Result<Option<String>, ScenarioError> {
+        if let Some(past) = case.past.as_ref().filter(|past| !self.calls.contains_key(*past)) {
+            return Ok(Some(format!("it has no call '{past}'")));
+        }
         let driven = self.drive(&case.call, Load::Closed, case.clients, duration, 1).await?;
         Ok(words(&driven).next())
     }
 
-    /// Loads it for `duration`: in closed loop, or by a schedule at a rate.
+    /// Loads it for `duration`: in closed loop, or by a schedule at a rate; where the case says so, in turns with calls past
+    /// it, which take as long again.
     pub(super) async fn measure(
         &self,
+        case: &Case,
+        rate_per_s: Option<f64>,
+        duration: Duration,
+        watch: &Watch,
+    ) -> Result<Measured, ScenarioError> {
+        let Some(past) = &case.past else { return self.turn(&case.call, case, rate_per_s, duration, watch).await };
+        let count = (duration.as_secs_f64() / TURN.as_secs_f64()).round().max(1.0);
+        let mut turns = Vec::new();
+        for _ in 0..count as usize {
+            let through = self.turn(&case.call, case, rate_per_s, duration.div_f64(count), watch).await?;
+            turns.push((through, self.turn(past, case, rate_per_s, duration.div_f64(count), watch).await?));
+        }
+        Ok(Measured::in_turns(&turns))
+    }
+
+    async fn turn(
+        &self,
+        call: &str,
         case: &Case,
         rate_per_s: Option<f64>,
         duration: Duration,
@@ -111,19 +117,20 @@ impl Stand {
             None => Load::Closed,
         };
         let (before, began) = (self.server.cpu(), stalls::now());
-        let driven = self.drive(&case.call, load, case.clients, duration, LOOKED_AT).await?;
+        let driven = self.drive(call, load, case.clients, duration, LOOKED_AT).await?;
         let requests = driven.tally.ended();
         let by_process = self.server.cpu().into_iter().zip(before).map(|((name, after), (_, before))| {
             (name, after.saturating_sub(before).as_secs_f64() * 1e6 / requests.max(1) as f64)
         });
-        let Seen { p50_us, p99_us, disturbed } = seen(&driven, began, watch);
+        let (p50_us, p99_us, disturbed) = seen(&driven, began, watch);
         let failed = driven.tally.failed();
         let per_s = requests.saturating_sub(failed) as f64 / driven.length.as_secs_f64();
         let failures = words(&driven).take(FAILURES_MAX).collect();
         let cpu_us_by_process: BTreeMap<String, f64> = by_process.collect();
         let own = self.plan.processes.iter().filter(|process| !process.beside);
         let cpu_us = own.filter_map(|process| cpu_us_by_process.get(&process.name)).sum();
-        Ok(Measured { requests, failed, cpu_us, cpu_us_by_process, p50_us, p99_us, disturbed, per_s, failures })
+        let past = None;
+        Ok(Measured { requests, failed, cpu_us, cpu_us_by_process, p50_us, p99_us, disturbed, per_s, past, failures })
     }
 
     /// Stops it.
@@ -161,49 +168,17 @@ impl Stand {
     }
 }
 
-impl Measured {
-    /// The rounds of one server with one case.
-    pub(super) fn cell(rounds: &[Measured], server: &str, case: &str) -> Cell {
-        let spread = |of: fn(&Measured) -> f64| Spread::of(rounds.iter().map(of));
-        let processes = rounds.iter().flat_map(|round| round.cpu_us_by_process.keys());
-        let by_process = processes.map(|name| {
-            (name.clone(), Spread::of(rounds.iter().filter_map(|round| round.cpu_us_by_process.get(name).copied())))
-        });
-        Cell {
-            server: server.to_owned(),
-            case: case.to_owned(),
-            requests: rounds.iter().map(|round| round.requests).sum(),
-            failed: rounds.iter().map(|round| round.failed).sum(),
-            cpu_us: spread(|round| round.cpu_us),
-            cpu_us_by_process: by_process.collect(),
-            p50_us: spread(|round| round.p50_us as f64),
-            p99_us: spread(|round| round.p99_us as f64),
-            disturbed: spread(|round| round.disturbed),
-            per_s: spread(|round| round.per_s),
-            failures: rounds.iter().flat_map(|round| round.failures.iter().cloned()).take(FAILURES_MAX).collect(),
-        }
-    }
-}
-
-/// Latency as it was measured.
-struct Seen {
-    p50_us: u64,
-    p99_us: u64,
-    disturbed: f64,
-}
-
-/// Of all replies; where the machine was watched, of those that it did not disturb.
-fn seen(driven: &Driven, began: Duration, watch: &Watch) -> Seen {
-    let stalls = watch.stalls();
-    if stalls.is_empty() {
-        let (p50_us, p99_us) =
-            driven.tally.phases.first().map_or((0, 0), |all| (all.quantile_us(0.5), all.quantile_us(0.99)));
-        return Seen { p50_us, p99_us, disturbed: 0.0 };
+/// Median and 99 % of all replies; where the machine was watched, of those that it did not disturb, and the part of those that
+/// it did.
+fn seen(driven: &Driven, began: Duration, watch: &Watch) -> (f64, f64, f64) {
+    if !watch.watches() {
+        let all = driven.tally.phases.first();
+        return all.map_or((0.0, 0.0, 0.0), |all| (all.quantile_us(0.5) as f64, all.quantile_us(0.99) as f64, 0.0));
     }
     let calls: Vec<stalls::Call> = driven.tally.calls.iter().map(|(due, took)| (began + *due, *took)).collect();
-    let typical = stalls::typical(&calls, &stalls);
-    let (p50_us, p99_us) = (tally::micros(typical.p50), tally::micros(typical.p99));
-    Seen { p50_us, p99_us, disturbed: typical.disturbed }
+    let typical = stalls::typical(&calls, &watch.stalls());
+    let micros = |time| tally::micros(time) as f64;
+    (micros(typical.p50), micros(typical.p99), typical.disturbed)
 }
 
 /// What failed, in words.

@@ -60,6 +60,11 @@ impl Watch {
         Ok(watch)
     }
 
+    /// Whether any core is watched.
+    pub(super) fn watches(&self) -> bool {
+        !self.watchers.is_empty()
+    }
+
     /// What was noted so far.
     pub(super) fn stalls(&self) -> Vec<Stall> {
         self.stalls.lock().unwrap_or_else(PoisonError::into_inner).clone()
