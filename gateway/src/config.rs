@@ -12,6 +12,7 @@ use headgate_contract::config::{ConfigError, Sources, read};
 use crate::discovery::Endpoint;
 use crate::foreign::Spec;
 use crate::upstream::tls;
+use crate::workers::Stay;
 use written::Written;
 pub(crate) use written::is_host_and_port;
 
@@ -41,8 +42,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Worker threads.
     pub threads: usize,
-    /// How long a worker stays awake after something came.
-    pub busy_poll: Duration,
+    /// How long a worker stays awake.
+    pub stay: Stay,
     /// How long it goes on accepting, and says that it is about to stop.
     pub lame_duck: Duration,
     /// How long calls in flight may take after that.
@@ -211,6 +212,7 @@ mod tests {
         for (text, name) in [
             ("[server]\nlisten = \"nowhere\"", "server.listen"),
             ("[server]\nbusy_poll_us = 10001", "server.busy_poll_us"),
+            ("[server]\nreply_poll_us = 10001", "server.reply_poll_us"),
             ("[server]\ndefault_model = \"a/b/c\"", "server.default_model"),
             ("[server]\nzone = \"a zone\"", "server.zone"),
             ("[fleet]\nzone_hot = 0.0", "fleet.zone_hot"),

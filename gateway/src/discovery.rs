@@ -85,7 +85,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::workers::Workers;
+    use crate::workers::{Stay, Workers};
 
     /// Answers as it is told to, then stays silent.
     struct Scripted(VecDeque<Result<Vec<Endpoint>, DiscoverError>>);
@@ -110,7 +110,7 @@ mod tests {
         let stop = CancellationToken::new();
         let fleet = Fleet::new(
             Arc::new(ArcSwap::from_pointee(config)),
-            Workers::start(1, Duration::ZERO).unwrap().threads(),
+            Workers::start(1, Stay::default()).unwrap().threads(),
             stop.clone(),
         );
         let endpoint = |address: &str| Endpoint::ours(address, None);

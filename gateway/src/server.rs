@@ -65,7 +65,7 @@ pub enum Drained {
 impl Gateway {
     /// Sets a gateway up, with its threads.
     pub fn new(config: Config) -> Result<Self, ServeError> {
-        let workers = Workers::start(config.server.threads, config.server.busy_poll).map_err(ServeError::Threads)?;
+        let workers = Workers::start(config.server.threads, config.server.stay).map_err(ServeError::Threads)?;
         let fixed = watch::Sender::new(config.discovery.endpoints());
         let config = Arc::new(ArcSwap::from_pointee(config));
         let stop = CancellationToken::new();

@@ -7,7 +7,6 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -15,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 mod awake;
 
-pub(crate) use awake::came;
+pub use awake::Stay;
+pub(crate) use awake::{Waits, came};
 
 thread_local! {
     static HERE: Cell<Option<usize>> = const { Cell::new(None) };
@@ -62,13 +62,13 @@ pub fn wakes_by(at: Instant, now: Instant) {
 }
 
 impl Workers {
-    /// Starts so many threads; one at least. They stay awake for so long after something came.
-    pub fn start(threads: usize, busy_poll: Duration) -> io::Result<Self> {
+    /// Starts so many threads; one at least. They stay awake for so long.
+    pub fn start(threads: usize, stay: Stay) -> io::Result<Self> {
         let stopped = CancellationToken::new();
         let unless_all = stopped.clone().drop_guard();
         let mut workers = Vec::new();
         for number in 0..threads.max(1) {
-            let runtime = awake::runtime(busy_poll)?;
+            let runtime = awake::runtime(stay)?;
             workers.push(Worker { runtime: runtime.handle().clone(), connections: Arc::default() });
             let stopped = stopped.clone();
             let run = move || {
@@ -123,11 +123,13 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn of_timers_that_end_together_one_is_enough() {
-        let workers = Workers::start(1, Duration::ZERO).unwrap();
+        let workers = Workers::start(1, Stay::default()).unwrap();
         let (sender, receiver) = std::sync::mpsc::channel();
         let told = async move {
             let now = Instant::now();
@@ -146,7 +148,7 @@ mod tests {
 
     #[test]
     fn connections_go_where_there_are_fewest_and_end_with_the_threads() {
-        let workers = Workers::start(2, Duration::from_millis(1)).unwrap();
+        let workers = Workers::start(2, Stay { busy_poll: Duration::from_millis(1), ..Stay::default() }).unwrap();
         let threads = workers.threads();
         let load = || threads.0.iter().map(|w| w.connections.load(Ordering::Relaxed)).collect::<Vec<_>>();
         let places: Vec<Place> = (0..3).map(|_| threads.fewest().unwrap().1).collect();

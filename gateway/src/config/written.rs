@@ -46,6 +46,7 @@ section!(
         /// 0: as many as the machine has cores.
         threads: usize = 0,
         busy_poll_us: u64 = 0,
+        reply_poll_us: u64 = 100,
         lame_duck_ms: u64 = 1_000,
         drain_ms: u64 = 30_000,
         name: String = String::new(),

@@ -160,7 +160,6 @@ fn boot(cursor: &str) -> &str {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::time::Duration;
 
     use arc_swap::ArcSwap;
     use headgate_contract::config::Sources;
@@ -171,7 +170,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::workers::Workers;
+    use crate::workers::{Stay, Workers};
 
     fn model(name: &str) -> ModelReport {
         let digest = Digest::of(name);
@@ -208,7 +207,7 @@ mod tests {
         let config = Config::load(&Sources::default()).unwrap();
         Fleet::new(
             Arc::new(ArcSwap::from_pointee(config)),
-            Workers::start(1, Duration::ZERO).unwrap().threads(),
+            Workers::start(1, Stay::default()).unwrap().threads(),
             CancellationToken::new(),
         )
     }

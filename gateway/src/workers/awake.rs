@@ -1,5 +1,8 @@
-//! Threads that stay awake for a while after something came, as HAProxy's `busy-polling` does. Some hosts take a tenth of a
-//! millisecond to wake a virtual core that sleeps, and a call through the gateway waits for two such wakings.
+//! Threads that stay awake for a while after something came. Some hosts take a tenth of a millisecond to wake a virtual core
+//! that sleeps, and a call through the gateway waits for two such wakings: for the call, and for its reply.
+//!
+//! For replies of quick backends a thread looks a moment before it sleeps, as long as that mostly helps (as KVM's halt polling
+//! learns it). For calls it stays only where it is told to, as HAProxy's `busy-polling` does: it looks busy all the time then.
 //!
 //! Without work tokio calls a hook and then sleeps in its poll, unless the hook has woken a task: then it only looks
 //! whether something came, and the hook is called again.
@@ -12,10 +15,36 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 
+/// A thread that has looked for so long in vain lets others have the core between two looks.
+const GIVES_WAY: Duration = Duration::from_micros(20);
+/// Looking for replies: what one that came gains, one that did not loses, and how much can be gained.
+const GAIN: u8 = 1;
+const LOSS: u8 = 2;
+const GAINED_MAX: u8 = 8;
+/// Where there is nothing left to lose, how many times it is not tried before it is again.
+const RESTS: u8 = 16;
+
 thread_local! {
     static HERE: Awake = const {
-        Awake { came: Cell::new(false), since: Cell::new(None), sleepless: RefCell::new(None) }
+        Awake {
+            came: Cell::new(false),
+            since: Cell::new(None),
+            open: Cell::new(0),
+            looks: Cell::new(false),
+            gained: Cell::new(GAINED_MAX),
+            rests: Cell::new(0),
+            sleepless: RefCell::new(None),
+        }
     };
+}
+
+/// For how long threads stay awake.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stay {
+    /// After something came.
+    pub busy_poll: Duration,
+    /// After something came, while calls wait for replies on links.
+    pub reply_poll: Duration,
 }
 
 struct Awake {
@@ -23,8 +52,39 @@ struct Awake {
     came: Cell<bool>,
     /// Since when there is no work, while the thread stays awake.
     since: Cell<Option<Instant>>,
+    /// Calls that wait for replies.
+    open: Cell<usize>,
+    /// Whether it looks for a reply.
+    looks: Cell<bool>,
+    gained: Cell<u8>,
+    rests: Cell<u8>,
     /// Wakes the task of [`sleepless`].
     sleepless: RefCell<Option<Waker>>,
+}
+
+/// A call that waits for its reply, until it is dropped: on the thread on which it was made, as tasks of a worker stay there.
+#[derive(Debug)]
+pub(crate) struct Waits {
+    is_counted: bool,
+}
+
+impl Waits {
+    pub(crate) fn new() -> Self {
+        let is_counted = super::here().is_some();
+        if is_counted {
+            HERE.with(|here| here.open.set(here.open.get() + 1));
+        }
+        Self { is_counted }
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        if self.is_counted {
+            // Where the thread itself ends, nothing is counted any more.
+            let _ = HERE.try_with(|here| here.open.set(here.open.get().saturating_sub(1)));
+        }
+    }
 }
 
 /// What a connection or a link of this thread is read for goes through here: something came, where it is ready.
@@ -35,14 +95,14 @@ pub(crate) fn came<T>(read: Poll<T>) -> Poll<T> {
     read
 }
 
-/// A runtime for one thread, which stays awake for so long after something came.
-pub(super) fn runtime(stay: Duration) -> io::Result<Runtime> {
+/// A runtime for one thread, which stays awake for so long.
+pub(super) fn runtime(stay: Stay) -> io::Result<Runtime> {
     let mut builder = Builder::new_current_thread();
     builder.enable_all();
-    if stay.is_zero() {
+    if stay == Stay::default() {
         return builder.build();
     }
-    let runtime = builder.on_thread_park(move || before_sleep(stay)).build()?;
+    let runtime = builder.on_thread_park(move || HERE.with(|here| here.before_sleep(stay, Instant::now()))).build()?;
     runtime.spawn(sleepless());
     Ok(runtime)
 }
@@ -60,28 +120,57 @@ fn sleepless() -> impl Future<Output = ()> {
     })
 }
 
-fn before_sleep(stay: Duration) {
-    HERE.with(|here| {
-        let now = Instant::now();
-        if here.came.take() {
-            here.since.set(Some(now));
-        }
-        let stays = here.since.get().is_some_and(|since| now.saturating_duration_since(since) < stay);
-        match &*here.sleepless.borrow() {
-            Some(waker) if stays => {
-                // Whoever else wants the core gets it.
+impl Awake {
+    fn before_sleep(&self, stay: Stay, now: Instant) {
+        let Some(idle) = self.stays(stay, now) else { return };
+        if let Some(waker) = &*self.sleepless.borrow() {
+            if idle >= GIVES_WAY {
                 std::thread::yield_now();
-                waker.wake_by_ref();
             }
-            _ => here.since.set(None),
+            waker.wake_by_ref();
         }
-    });
+    }
+
+    /// For how long nothing has come, where it is to look again; none where it is to sleep.
+    fn stays(&self, stay: Stay, now: Instant) -> Option<Duration> {
+        if self.came.take() {
+            self.since.set(Some(now));
+            if self.looks.get() {
+                self.gained.set(GAINED_MAX.min(self.gained.get() + GAIN));
+            }
+            self.looks.set(self.open.get() > 0 && self.may_look());
+        }
+        let idle = now.saturating_duration_since(self.since.get()?);
+        if idle >= stay.reply_poll && self.looks.take() {
+            self.gained.set(self.gained.get().saturating_sub(LOSS));
+        }
+        if self.looks.get() && self.open.get() > 0 || idle < stay.busy_poll {
+            return Some(idle);
+        }
+        self.looks.set(false);
+        self.since.set(None);
+        None
+    }
+
+    fn may_look(&self) -> bool {
+        if self.gained.get() > 0 {
+            return true;
+        }
+        self.rests.set((self.rests.get() + 1) % RESTS);
+        self.rests.get() == 0
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn busy(busy_poll: Duration) -> Runtime {
+        runtime(Stay { busy_poll, reply_poll: Duration::ZERO }).unwrap()
+    }
 
     /// How often it sleeps within some milliseconds, where something comes at their begin.
     fn sleeps(runtime: &Runtime, comes: bool) -> u64 {
@@ -101,19 +190,19 @@ mod tests {
 
     #[test]
     fn after_something_came_it_does_not_sleep_for_a_while() {
-        let awake = runtime(Duration::from_secs(3_600)).unwrap();
+        let awake = busy(HOUR);
         assert!(sleeps(&awake, false) > 0, "nothing came");
         assert_eq!(sleeps(&awake, true), 0);
         assert_eq!(sleeps(&awake, false), 0, "it is not long ago");
-        let brief = runtime(Duration::from_nanos(1)).unwrap();
+        let brief = busy(Duration::from_nanos(1));
         assert!(sleeps(&brief, true) > 0, "the time is over at once");
-        let off = runtime(Duration::ZERO).unwrap();
+        let off = busy(Duration::ZERO);
         assert!(sleeps(&off, true) > 0);
     }
 
     #[test]
     fn what_comes_while_it_is_awake_is_seen() {
-        let awake = runtime(Duration::from_secs(3_600)).unwrap();
+        let awake = busy(HOUR);
         let slept = awake.metrics();
         awake.block_on(async {
             tokio::task::yield_now().await;
@@ -130,5 +219,62 @@ mod tests {
             assert_eq!(slept.worker_park_count(0), before);
             sender.join().unwrap();
         });
+    }
+
+    fn awake() -> Awake {
+        Awake {
+            came: Cell::new(false),
+            since: Cell::new(None),
+            open: Cell::new(0),
+            looks: Cell::new(false),
+            gained: Cell::new(GAINED_MAX),
+            rests: Cell::new(0),
+            sleepless: RefCell::new(None),
+        }
+    }
+
+    /// How many of so many calls it looks for the replies of, where those take so long.
+    fn looked_for(here: &Awake, calls: u32, took: Duration) -> u32 {
+        let stay = Stay { busy_poll: Duration::ZERO, reply_poll: Duration::from_micros(100) };
+        let (mut now, mut looked) = (Instant::now(), 0);
+        for _ in 0..calls {
+            here.came.set(true);
+            here.open.set(1);
+            let looks = here.stays(stay, now).is_some();
+            looked += u32::from(looks);
+            now += took.min(stay.reply_poll);
+            if took >= stay.reply_poll {
+                assert_eq!(here.stays(stay, now), None, "it looks too long");
+            }
+            here.came.set(true);
+            here.open.set(0);
+            assert_eq!(here.stays(stay, now), None, "nothing is to come");
+        }
+        looked
+    }
+
+    #[test]
+    fn for_replies_it_looks_where_they_come_soon() {
+        let here = awake();
+        assert_eq!(looked_for(&here, 100, Duration::from_micros(30)), 100);
+        let slow = looked_for(&here, 1_000, Duration::from_millis(5));
+        assert!((1_000 / 16..100).contains(&slow), "{slow} looks for replies that come late");
+        let quick = looked_for(&here, 100, Duration::from_micros(30));
+        assert!(quick > 80, "only {quick} looks once they are quick again");
+        assert_eq!(looked_for(&here, 1, Duration::from_micros(99)), 1);
+    }
+
+    #[test]
+    fn calls_are_counted_where_they_are_made() {
+        let open = || HERE.with(|here| here.open.get());
+        drop(Waits::new());
+        let elsewhere = Waits::new();
+        assert_eq!(open(), 0, "this is none of the threads");
+        super::super::HERE.set(Some(0));
+        let (one, two) = (Waits::new(), Waits::new());
+        drop((elsewhere, one));
+        assert_eq!(open(), 1);
+        drop(two);
+        assert_eq!(open(), 0);
     }
 }

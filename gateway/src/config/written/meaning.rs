@@ -14,9 +14,10 @@ use super::{
 use crate::config::{Admin, Config, Discovery, Fleet, Limits, Log, Retry, Server};
 use crate::foreign::Spec;
 use crate::upstream::tls;
+use crate::workers::Stay;
 
 /// The longest time without work that a thread may stay awake for.
-const BUSY_POLL_US_MAX: u64 = 10_000;
+const POLL_US_MAX: u64 = 10_000;
 
 impl Written {
     /// What it means, or why it makes no sense.
@@ -33,17 +34,23 @@ impl Written {
     }
 }
 
+/// How long a thread stays awake.
+fn poll(name: &str, us: u64) -> Result<Duration, ConfigError> {
+    match us {
+        0..=POLL_US_MAX => Ok(Duration::from_micros(us)),
+        _ => refuse(format!("'{name}' is {us}: at most {POLL_US_MAX} (10 ms)")),
+    }
+}
+
 impl ServerWritten {
     fn mean(self) -> Result<Server, ConfigError> {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Server {
             listen: address("server.listen", &self.listen)?,
             threads: if self.threads == 0 { cores() } else { self.threads.min(1_024) },
-            busy_poll: match self.busy_poll_us {
-                us @ 0..=BUSY_POLL_US_MAX => Duration::from_micros(us),
-                us => {
-                    return refuse(format!("'server.busy_poll_us' is {us}: at most {BUSY_POLL_US_MAX} (10 ms)"));
-                }
+            stay: Stay {
+                busy_poll: poll("server.busy_poll_us", self.busy_poll_us)?,
+                reply_poll: poll("server.reply_poll_us", self.reply_poll_us)?,
             },
             lame_duck: time_or_none("server.lame_duck_ms", self.lame_duck_ms)?,
             drain: time_or_none("server.drain_ms", self.drain_ms)?,

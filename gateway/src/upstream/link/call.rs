@@ -14,6 +14,7 @@ use http::header::{HeaderName, HeaderValue};
 use super::Link;
 use super::state::{Ended, State};
 use crate::upstream::small::{Known, SentHead, Small};
+use crate::workers::Waits;
 
 /// What a backend said that bounds calls.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +51,7 @@ pub(in super::super) struct Open {
     id: u64,
     cost: Nanos,
     is_over: bool,
+    _waits: Waits,
 }
 
 impl Open {
@@ -82,7 +84,7 @@ impl Link {
         if let Some(driver) = driver {
             driver.wake();
         }
-        Some(Open { link: self, id, cost: call.cost, is_over: false })
+        Some(Open { link: self, id, cost: call.cost, is_over: false, _waits: Waits::new() })
     }
 
     /// Writes a call, and its head where the backend does not know it; none where it does not fit.

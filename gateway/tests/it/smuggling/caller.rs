@@ -69,7 +69,8 @@ pub(crate) fn read_statuses(mut bytes: &[u8]) -> Result<Vec<u16>, String> {
 pub(crate) fn judge(vector: &Vector, statuses: &[u16]) -> Result<(), String> {
     let right = match (vector.is, statuses) {
         (Is::Bad(these), [status]) => these.contains(status),
-        (Is::Last | Is::Unneeded, [_]) | (Is::Whole | Is::Unneeded, [_, 200]) => true,
+        (Is::Last | Is::Unneeded | Is::BeforeOther, [_]) | (Is::BeforeOther, [_, 400]) => true,
+        (Is::Whole | Is::Unneeded, [_, 200]) => true,
         _ => false,
     };
     if right { Ok(()) } else { Err(format!("answered with {statuses:?}")) }

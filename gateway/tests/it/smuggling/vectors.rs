@@ -8,6 +8,9 @@ pub(crate) enum Is {
     Bad(&'static [u16]),
     /// One message, whatever its answer, after which the connection closes: nobody knows what follows. It may be refused.
     Last,
+    /// One message, and no HTTP/1 behind it: that is refused, or the connection closes without a word, where it was all there
+    /// when it was looked at.
+    BeforeOther,
     /// One message, as plain as any other: what follows it is the next one.
     Whole,
     /// The same, with a body that nobody needs: its connection may close instead.
@@ -461,6 +464,6 @@ fn hops() -> Vec<Vector> {
         .map(|(hop, source, is)| vector(hop, source, is, format!("{head}{hop}\r\n\r\n{{}}")))
         .collect();
     let preface = format!("{head}\r\n{{}}PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
-    all.push(vector("HTTP/2 behind a request", h2c, Is::Last, preface));
+    all.push(vector("HTTP/2 behind a request", h2c, Is::BeforeOther, preface));
     all
 }
